@@ -1,0 +1,1 @@
+"""Where a plan's sources come from, one file per scheme."""

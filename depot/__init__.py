@@ -1,0 +1,1 @@
+"""Publish, promote and fetch packages over HTTP: the server and its client."""

@@ -1,0 +1,107 @@
+"""Files that survive a crash: atomic write, fsync of directories, digest while copying.
+
+Rules: a reader sees the old file or the new one, never a part; what a function has returned from is on disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from hart.errors import ConflictError, LimitError, StorageError
+from hart.limits import CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """What went by while copying: bytes, and both digests as lowercase hex."""
+
+    size: int
+    blake2b: str
+    sha256: str
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
+    """Write a whole file: temporary beside it, fsync, rename (or link, which refuses to replace), fsync of the directory."""
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    with storage(path):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fchmod(out.fileno(), mode)
+                os.fsync(out.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_dir(path.parent)
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_dirs(path: Path, *, mode: int = 0o755) -> None:
+    """Create a directory and its missing parents, each durable in its parent."""
+    if path.is_dir():
+        return
+    make_dirs(path.parent, mode=mode)
+    with storage(path):
+        try:
+            path.mkdir(mode=mode)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return
+        fsync_dir(path.parent)
+
+
+def copy_hashing(source: BinaryIO, sink: BinaryIO | None, *, limit: int, thing: str) -> Digested:
+    """Copy to the end while hashing; `sink` None only hashes. Past `limit` bytes: LimitError."""
+    blake, sha, size = hashlib.blake2b(digest_size=32), hashlib.sha256(), 0
+    while block := source.read(CHUNK):
+        size += len(block)
+        if size > limit:
+            raise LimitError(thing, f"is larger than {limit} bytes")
+        blake.update(block)
+        sha.update(block)
+        if sink is not None:
+            sink.write(block)
+    return Digested(size, blake.hexdigest(), sha.hexdigest())
+
+
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """The border to the file system: translate what a disk can do to us."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise ConflictError(str(error.filename2 or error.filename or path), "exists already") from error
+    except PermissionError as error:
+        raise StorageError(
+            str(error.filename or path),
+            "permission denied",
+            next="run as its owner, or choose another root with --root DIR or STEAD_ROOT",
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(str(path), "no space left on the device", next=f"free some space: df -h {path.parent}") from error
+        if error.errno in (errno.EROFS, errno.EIO):
+            raise StorageError(str(path), os.strerror(error.errno)) from error
+        raise

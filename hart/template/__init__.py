@@ -1,0 +1,1 @@
+"""Handlebars as Habitat's plans use it: lexer, parser, compiler, helpers. Pure."""

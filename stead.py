@@ -1,0 +1,193 @@
+"""The `stead` command: finds the wing that owns a verb and loads only that wing.
+
+Rules: nothing is imported before a verb is known; `--version` and `--help` load no wing; an error that a person can meet is printed as
+thing, cause and next command, and ends with its family's exit code (`hart/errors.py`). Every other exception is our own bug: exit 70.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+__version__ = "0.1.0"
+
+# verb path: (module, attribute, one line for --help). The attribute is a click command.
+VERBS: dict[str, tuple[str, str, str]] = {
+    "pkg build": ("builder.cli", "build", "Build a package from a plan"),
+    "pkg install": ("depot.cli", "install", "Install a package and all that it needs"),
+    "pkg upload": ("depot.cli", "upload", "Publish artifacts to a depot"),
+    "pkg promote": ("depot.cli", "promote", "Put a published package into a channel"),
+    "pkg demote": ("depot.cli", "demote", "Take a package out of a channel"),
+    "pkg channels": ("depot.cli", "channels", "Show the channels of a published package"),
+    "pkg search": ("depot.cli", "search", "Search a depot, or with --local the installed packages"),
+    "pkg uninstall": ("hart.cli", "uninstall", "Remove an installed package and what only it needed"),
+    "pkg list": ("hart.cli", "list_installed", "List installed packages"),
+    "pkg path": ("hart.cli", "path", "Print where a package is installed"),
+    "pkg env": ("hart.cli", "env", "Print a package's runtime environment"),
+    "pkg exec": ("hart.cli", "exec_command", "Run a command in a package's runtime environment"),
+    "pkg dependencies": ("hart.cli", "dependencies", "Show what an installed package needs, or who needs it"),
+    "pkg info": ("hart.cli", "info", "Show what an artifact says about itself"),
+    "pkg header": ("hart.cli", "header", "Show an artifact's signature header"),
+    "pkg hash": ("hart.cli", "hash_files", "Print BLAKE2b checksums of files"),
+    "pkg sign": ("hart.cli", "sign", "Sign a file with an origin key"),
+    "pkg verify": ("hart.cli", "verify", "Verify an artifact, or an installed package file by file"),
+    "pkg provides": ("hart.cli", "provides", "Find the installed package that has a file"),
+    "plan init": ("builder.cli", "plan_init", "Start a new plan"),
+    "plan check": ("builder.cli", "plan_check", "Check a plan without building it"),
+    "plan render": ("builder.cli", "plan_render", "Render a plan's template with its configuration"),
+    "origin create": ("depot.cli", "origin_create", "Create an origin in a depot"),
+    "origin info": ("depot.cli", "origin_info", "Show an origin of a depot"),
+    "origin key generate": ("hart.cli", "key_generate", "Make a signing key pair for an origin"),
+    "origin key import": ("hart.cli", "key_import", "Import a key from standard input"),
+    "origin key export": ("hart.cli", "key_export", "Print a key"),
+    "origin key list": ("hart.cli", "key_list", "List the keys in the key cache"),
+    "origin key upload": ("depot.cli", "key_upload", "Upload an origin's public key to a depot"),
+    "origin key download": ("depot.cli", "key_download", "Download an origin's public keys from a depot"),
+    "depot serve": ("depot.admin", "serve", "Serve packages over HTTP"),
+    "depot token create": ("depot.admin", "token_create", "Make an access token"),
+    "depot token list": ("depot.admin", "token_list", "List access tokens"),
+    "depot token revoke": ("depot.admin", "token_revoke", "Revoke an access token"),
+    "depot verify": ("depot.admin", "verify", "Check that every stored package is whole"),
+    "sup run": ("supervisor.cli", "run", "Run the supervisor in the foreground"),
+    "sup status": ("supervisor.cli", "sup_status", "Show the supervisor itself"),
+    "sup term": ("supervisor.cli", "term", "Stop the supervisor and all its services"),
+    "svc load": ("supervisor.cli", "load", "Load a service"),
+    "svc unload": ("supervisor.cli", "unload", "Stop a service and forget it"),
+    "svc start": ("supervisor.cli", "start", "Start a loaded service"),
+    "svc stop": ("supervisor.cli", "stop", "Stop a loaded service"),
+    "svc status": ("supervisor.cli", "status", "Show services and why they are as they are"),
+    "svc logs": ("supervisor.cli", "logs", "Show what a service has written"),
+    "config apply": ("supervisor.cli", "config_apply", "Change the configuration of a service group"),
+    "config show": ("supervisor.cli", "config_show", "Show a service's configuration and where each value comes from"),
+}
+
+GROUPS = {
+    "": "Stead: hosts that manage themselves.\n\nBuild signed packages from plans, serve them from a depot, run them under supervisors.",
+    "pkg": "Packages: build, publish, install, inspect",
+    "plan": "Plans: the recipes that packages are built from",
+    "origin": "Origins: the names that packages are published under",
+    "origin key": "The keys that sign an origin's packages",
+    "depot": "The depot: serve packages over HTTP",
+    "depot token": "Access tokens of a depot",
+    "sup": "The supervisor of this host",
+    "svc": "Services that the supervisor runs",
+    "config": "Configuration of service groups",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; never returns. `argv` without the program's name."""
+    args = sys.argv[1:] if argv is None else argv
+    if args == ["--version"]:  # the fast path: no click, no wing
+        print(f"stead {__version__}")
+        sys.exit(0)
+    from hart.errors import EXIT_BUG, SteadError
+
+    try:
+        sys.exit(run(args))
+    except SteadError as error:
+        from hart.console import show_error
+
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `stead … | head`: the reader left, that is no error of ours
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001  the border: anything that arrives here is our own bug
+        from hart.console import show_bug
+
+        show_bug(error)
+        sys.exit(EXIT_BUG)
+
+
+def run(args: list[str]) -> int:
+    """Parse and run one command line, with click's own errors translated at this border."""
+    import click
+
+    root = command_tree()
+    try:
+        result = root.main(args, prog_name="stead", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def command_tree() -> click.Group:
+    """The groups and verbs of the table above, as click commands that import their wing when they are invoked."""
+    import click
+
+    class LazyGroup(click.Group):
+        """A group whose commands come from VERBS and are imported only when one is chosen."""
+
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(children(self.path))
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            name = f"{self.path} {cmd_name}".strip()
+            if name in GROUPS:
+                return group(name)
+            return load(name) if name in VERBS else None
+
+        def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+            known = children(self.path)
+            if args and args[0] not in known and not args[0].startswith("-"):
+                import difflib
+
+                near = difflib.get_close_matches(args[0], known, n=1)
+                where = f"stead {self.path}".strip()
+                hint = f"did you mean `{where} {near[0]}`?" if near else f"see `{where} --help`"
+                raise click.UsageError(f"no such command: {where} {args[0]}; {hint}", ctx)
+            return super().resolve_command(ctx, args)
+
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            rows = [(name, help_line(f"{self.path} {name}".strip())) for name in children(self.path)]
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+        path = ""
+
+    def group(name: str) -> click.Group:
+        made = LazyGroup(name=name.rsplit(maxsplit=1)[-1] if name else "stead", help=GROUPS[name], no_args_is_help=True)
+        made.path = name
+        return made
+
+    root = group("")
+    return click.version_option(__version__, prog_name="stead", message="%(prog)s %(version)s")(root)
+
+
+def children(path: str) -> dict[str, None]:
+    """The names directly under a group, in the table's order."""
+    prefix = [*path.split()]
+    names = [name.split() for name in [*VERBS, *GROUPS]]
+    return dict.fromkeys(parts[len(prefix)] for parts in names if len(parts) > len(prefix) and parts[: len(prefix)] == prefix)
+
+
+def help_line(name: str) -> str:
+    """The one line that a parent's --help shows for a group or a verb."""
+    return GROUPS[name] if name in GROUPS else VERBS[name][2]
+
+
+def load(name: str) -> click.Command:
+    """Import the wing that owns a verb."""
+    import importlib
+
+    import click
+
+    module, attribute, _ = VERBS[name]
+    command = getattr(importlib.import_module(module), attribute)
+    assert isinstance(command, click.Command), f"{module}.{attribute} is not a click command"
+    return command
+
+
+if __name__ == "__main__":
+    main()

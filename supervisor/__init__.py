@@ -1,0 +1,1 @@
+"""Run services on this host and carry out changes."""

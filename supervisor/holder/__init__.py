@@ -1,0 +1,1 @@
+"""The process that owns the services' processes. Standard library only."""
