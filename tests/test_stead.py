@@ -1,0 +1,120 @@
+"""The roof: finding verbs, loading one wing only, errors as people see them."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import stead
+from hart.errors import EXIT_BUG, NotFoundError, SteadError
+
+WINGS = ("builder", "depot", "supervisor")
+
+
+def stead_process(*args: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = ["-c", code] if code else ["-m", "stead", *args]
+    return subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_every_verb_of_the_table_is_a_click_command_with_help() -> None:
+    """A row of VERBS that does not load is a dead command; help text is what a newcomer reads first."""
+    for name in stead.VERBS:
+        command = stead.load(name)
+        assert isinstance(command, click.Command), name
+        assert command.help, name
+
+
+def test_every_verb_that_prints_data_takes_json() -> None:
+    """Each command prints one JSON document for scripts; those that only act, or hand over to another program, are listed here."""
+    without = {"pkg exec", "pkg sign", "sup run", "svc logs", "origin key export", "plan render"}
+    for name in stead.VERBS:
+        options = {option for parameter in stead.load(name).params for option in parameter.opts}
+        assert ("--json" in options) != (name in without), name
+
+
+def test_every_group_of_the_table_has_verbs_and_every_verb_a_group() -> None:
+    """A group without verbs, or a verb below an unknown group, cannot be reached."""
+    for group in stead.GROUPS:
+        assert stead.children(group), group
+    for verb in stead.VERBS:
+        assert verb.rsplit(" ", 1)[0] in stead.GROUPS, verb
+
+
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["pkg", "--help"], []])
+def test_version_and_help_load_no_wing(args: list[str]) -> None:
+    """`stead --help` must not pay for aiohttp, nor `--version` for click."""
+    code = f"""
+import sys, stead
+try:
+    stead.main({args!r})
+finally:
+    heavy = [m for m in sys.modules if m.split(".")[0] in ({", ".join(map(repr, (*WINGS, "aiohttp", "rich", "jsonschema", "nacl")))})]
+    assert not heavy, heavy
+    if {args!r} == ["--version"]:
+        assert "click" not in sys.modules
+"""
+    done = stead_process(code=code)
+    assert "Error" not in done.stderr.replace("Usage", ""), done.stderr
+    assert done.returncode in (0, 2)
+
+
+def test_an_unknown_command_is_answered_with_the_nearest_one() -> None:
+    """A typing error costs one line to mend."""
+    done = stead_process("pkg", "instal")
+    assert done.returncode == 2
+    assert "did you mean `stead pkg install`?" in done.stderr
+
+
+def test_an_error_shows_the_thing_the_cause_and_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody reads a traceback at three in the morning."""
+    refuse(monkeypatch, NotFoundError("package core/x", "is not installed", next="stead pkg install core/x"))
+    with pytest.raises(SystemExit) as stop:
+        stead.main(["pkg", "list"])
+    assert stop.value.code == 5
+    assert capsys.readouterr().err == "error: package core/x: is not installed\n  next: stead pkg install core/x\n"
+
+
+def test_an_error_is_json_when_json_was_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that reads JSON can read the failure too."""
+    refuse(monkeypatch, NotFoundError("package core/x", "is not installed"))
+    monkeypatch.setattr(sys, "argv", ["stead", "pkg", "list", "--json"])
+    with pytest.raises(SystemExit):
+        stead.main(["pkg", "list", "--json"])
+    assert json.loads(capsys.readouterr().err)["error"] == "NotFoundError"
+
+
+def test_a_fault_of_our_own_says_so_and_keeps_the_trace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug is not blamed on the caller: exit 70."""
+    refuse(monkeypatch, ZeroDivisionError("planted"))
+    with pytest.raises(SystemExit) as stop:
+        stead.main(["pkg", "list"])
+    assert stop.value.code == EXIT_BUG
+    shown = capsys.readouterr().err
+    assert "planted" in shown
+    assert "fault of stead itself" in shown
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def planted() -> None:
+        raise error
+
+    command = click.Command("list", callback=planted, params=[click.Option(["--json"], is_flag=True, expose_value=False)])
+    monkeypatch.setattr(stead, "load", lambda _name: command)
+
+
+def test_exit_codes_are_documented_and_distinct() -> None:
+    """The tree at the top of hart/errors.py, the README and the classes say the same."""
+    families = SteadError.__subclasses__()
+    codes = {family.exit_code for family in families}
+    assert len(codes) == len(families)
+    document = importlib.import_module("hart.errors").__doc__ or ""
+    readme = Path(stead.__file__).with_name("README.md").read_text()
+    for family in families:
+        assert f"{family.__name__}" in document
+        assert f"| {family.exit_code} |" in readme, f"exit code {family.exit_code} is not in the README's table"
