@@ -13,3 +13,82 @@ GIB: Final = 1024 * MIB
 
 # --- files and streams
 CHUNK: Final = 256 * KIB  # copy buffer: large enough for the kernel's read-ahead, small beside the memory promise
+
+# --- depot client
+DOWNLOAD_MAX: Final = 4 * GIB  # an artifact on the wire; the depot takes none larger, and a lying length must not fill a disk
+DOWNLOAD_PARALLEL: Final = 4  # closure downloads at once: fills a link with small packages, stays polite to one server
+DOWNLOAD_RATE_MIN: Final = 1 * KIB  # bytes a second over DOWNLOAD_WINDOW_S: slower is a body that never ends, not a bad line
+DOWNLOAD_WINDOW_S: Final = 60.0  # over which the rate is judged: longer than any stall that TCP recovers from
+DOWNLOAD_LOCK_S: Final = 3600.0  # wait for another process that downloads the same file: a large one over a thin line
+DEPOT_ANSWER_MAX: Final = 4 * MIB  # a JSON answer: a package's manifest and configuration fit many times over
+DEPOT_KEY_MAX: Final = 4 * KIB  # a key's text is under 300 bytes
+DEPOT_PAGES_MAX: Final = 2000  # pages of 50 rows: 100,000 releases of one name; a depot that says 206 for ever is cut
+DEPOT_TRIES: Final = 6  # first try and five more, as Habitat's client
+DEPOT_BACKOFF_FIRST_S: Final = 0.5  # a restarted depot is back by then
+DEPOT_BACKOFF_MAX_S: Final = 15.0  # a person is waiting: six tries end within about half a minute
+DEPOT_CONNECT_S: Final = 10.0  # DNS, TCP and TLS together; a host that takes longer is down
+DEPOT_READ_S: Final = 60.0  # silence between two reads: a busy depot verifies a large upload in less
+DEPOT_REQUEST_S: Final = 120.0  # one small request from first byte to last
+UPLOAD_ANSWER_S: Final = 300.0  # from the last byte sent to the answer: the depot hashes and verifies the whole file first
+CLOSURE_MAX: Final = 2000  # packages that one install may need: three times the largest closure of Habitat's core plans
+INSTALL_HOOK_S: Final = 600.0  # an install hook may build indexes or make users; longer means that it hangs
+INSTALL_HOOK_OUTPUT_MAX: Final = 1 * MIB  # of each stream, kept in the hook's log; the rest is counted, not stored
+
+# --- builder
+PLAN_MAX: Final = 256 * KIB  # bytes of plan.toml, default.toml or plan.sh: hundreds of times a long real plan (threats S20)
+PLAN_SOURCES_MAX: Final = 256  # sources and alternates of one plan: a vendored npm tree should be one archive instead
+PLAN_TREE_MAX: Final = 64 * MIB  # hooks, config and local files of one plan folder that are hashed or copied
+PLAN_FILES_MAX: Final = 10_000  # files of one plan folder, so that `pkg build /` ends soon and with a message
+SOURCE_MAX: Final = 4 * GIB  # one source file: a browser's source is 1 to 2 GiB
+SOURCE_REDIRECTS_MAX: Final = 5  # a release page, a signed store, a mirror and two to spare (threats 3.4)
+SOURCE_CONNECT_S: Final = 15.0  # TCP and TLS handshake: longer than three lost SYNs
+SOURCE_READ_S: Final = 60.0  # silence in the middle of a download
+SOURCE_DEADLINE_S: Final = 3600.0  # one download in all, against a server that sends a byte a minute (threats S09)
+SOURCE_TOOL_S: Final = 1800.0  # one run of pip, npm or apt-get: a slow index, never for ever
+SOURCE_TOOL_OUTPUT_MAX: Final = 4 * MIB  # what such a tool may print before it is ended
+APT_LISTS_AGE_S: Final = 86_400.0  # the own copy of the source archive's index is refreshed at most once a day
+UNPACK_MEMBERS_MAX: Final = 500_000  # members of one source archive: the largest kernels have under 100 000
+UNPACK_MAX: Final = 16 * GIB  # bytes of one unpacked source archive
+UNPACK_PATH_MAX: Final = 1024  # bytes of one member's name
+STEP_DEADLINE_S: Final = 6 * 3600.0  # one build step: compilers of browsers take about two hours on eight cores
+STEP_LOG_MAX: Final = 64 * MIB  # a step's log; what comes after is counted and dropped, so a loop cannot fill the disk
+STEP_TAIL_LINES: Final = 20  # lines of a failed step's log that are shown: one screen with the error's head
+STEP_KILL_S: Final = 3.0  # between TERM and KILL for a step that is interrupted
+PLAN_SH_EVAL_S: Final = 30.0  # reading a plan.sh's variables: it runs the plan's own top-level code
+PLAN_SH_RECORD_MAX: Final = 4 * MIB  # one message of the bash side of a plan.sh build
+
+# --- packages: keys, signature headers, TOML, wire bytes
+KEY_TEXT_MAX: Final = 4 * KIB  # a key file has under 400 bytes; room for comments of other tools after the fourth line
+KEY_NAME_MAX: Final = 231  # characters: with the revision and `.box.key` it is still one file name (255)
+SEALED_TEXT_MAX: Final = 16 * MIB  # an encrypted message is a configuration or a file that is sent to a service
+HEADER_LINE_MAX: Final = 512  # bytes of one header line: the longest of ours is the key's name, 246; the signature takes 172
+PAYLOAD_MAX: Final = 16 * GIB  # of a signed file: larger is a stream that never ends, not a package
+TOML_MAX: Final = 256 * KIB  # of a document: the largest default.toml of Habitat's core plans has under 40 KiB
+TOML_DOTS_MAX: Final = 16  # parts of one dotted key: tomllib needs 1.5 GB for 20,000 of them
+TOML_NESTING_MAX: Final = 16  # brackets within brackets, before parsing: tomllib recurses
+TOML_DEPTH_MAX: Final = 30  # of the parsed document: what merging, schema and rendering can walk
+TOML_KEYS_MAX: Final = 10_000  # keys and table headers: bounds the objects made, some 100 bytes each
+TOML_WORD_MAX: Final = 512  # characters of a bare key, number or date: Python refuses 4,300 digits, slowly
+WIRE_MAX: Final = 4 * MIB  # a whole message: a full state exchange of 10,000 members
+WIRE_ARRAY_MAX: Final = 8192  # items; the reader allocates this before it sees them, 511 deep at most: 32 MB
+WIRE_MAP_MAX: Final = 4096  # entries of one map
+WIRE_TEXT_MAX: Final = 1 * MIB  # bytes of one text or binary value: the largest ring document
+
+# --- holder
+UNIX_PATH: Final = 107  # sockaddr_un holds 108 bytes with its NUL; longer paths go through /proc/self/fd
+HOLDER_REPLY_S: Final = 30.0  # longer than the slowest honest reply: an exec from a disk that spins up, and its fsync
+HOLDER_EVENTS: Final = 10_000  # events that wait for the supervisor; more means it is stuck and had better re-attach
+HOLDER_CONNECTIONS: Final = 8  # the supervisor, its successor, a person with a tool
+HOLDER_EXEC_S: Final = 10.0  # from the open gate to exec: only a hung file system takes longer, and the loop waits meanwhile
+HOLDER_STOP_S: Final = 120.0  # from the first TERM or INT to killing everything: longer than the usual stop timeouts in a row
+HOLDER_GRACE_S: Final = 10.0  # from the holder's own TERM to its KILL; Habitat's 8 s and some air
+HOLDER_SWEEP_S: Final = 0.5  # wait for killed leftovers to be gone before the next start; only a process in the kernel takes longer
+HOLDER_LOCK_S: Final = 2.0  # a dead holder's child keeps the lock until it sees the gate closed
+SUPERVISOR_LEAVES_S: Final = 5.0  # a supervisor that lost its holder, or asked for the end, exits in this time or is killed
+SUPERVISOR_BACKOFF_S: Final = (1.0, 30.0)  # first and longest wait before a dead supervisor is started again
+SUPERVISOR_STEADY_S: Final = 60.0  # a supervisor that lived this long did not die of its start
+LOG_FILE: Final = 10 * MIB  # a service's log is rotated here: an editor opens it
+LOG_FILES: Final = 5  # the current one and four older
+LOG_LINE: Final = 16 * KIB  # a longer line is broken: readers of logs buffer lines
+LOG_TURN: Final = 256 * KIB  # bytes drained from one service before the others have their turn
+LOG_PIPE: Final = 1 * MIB  # what the kernel keeps for us while no holder lives; the most that needs no privilege

@@ -1,33 +1,41 @@
 """What the supervisor and the holder say to each other: one JSON object a line over a Unix stream socket (standard library only).
 
-Every request has `id`, a number that its reply repeats; events have no `id`. Only the holder's own uid (or root) may connect.
+The socket is `<state>/holder.sock` (0600; only the holder's own uid or root is heard); `<state>/LOCK` holds the holder's pid as text.
+Every request has `request`, its kind below, and `id`, a number that its reply repeats; events have no `id`.
+A line that is no request closes its connection only.
 
 Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` or `{"id": n, "ok": false, "error": "…"}`:
 
     hello                                    → {version, boot_id, pid}
-    start   {service, start: StartRequest}   → {held: Held}   refused while that service is held already
-    signal  {service, start_id, signal, group: bool}  → {sent: bool}   never sent when start_id is not the one that runs
-    list                                     → {held: [Held, …]}
-    forget  {service, start_id}              → {}   drop the record of a process that has ended
-    shutdown {}                              → {}   "I have stopped everything: end": the holder exits 0 after its reply
+    start   {service, start: StartRequest}   → {held: Held}   refused while that service runs; an ended one is swept and replaced
+    signal  {service, start_id, signal, group: bool}  → {sent: bool}   never sent when start_id is not the one that is held;
+                                               after the main process ended, a group signal reaches what it left behind,
+                                               and signal 0 asks whether there is any
+    list                                     → {held: [Held, …]}   running ones, and ended ones until they are forgotten
+    forget  {service, start_id}              → {}   drop the record of a process that has ended; what it left behind is killed
+    shutdown {}                              → {}   "I have stopped everything: end": the holder kills what is left and exits 0
     handover {argv, env}                     → {}   how the holder starts the supervisor again when it dies
 
-Events, holder → supervisor:
+Events, holder → every connection:
 
     {"event": "exited", "service", "start_id", "code": int | null, "signal": int | null, "unknown": bool}
-    {"event": "stop", "reason": "SIGTERM"}   the holder was told to end: stop all services, then `shutdown`
+    {"event": "stop", "reason": "SIGTERM"}   the holder was told to end: stop all services, then `shutdown`; also to who connects later
 
-An adopted process (its holder died before) ends with `unknown: true`, since its status went to init.
+An adopted process (its holder died before) ends with `unknown: true`, since its status went to init. Every process finds its start id in
+`STEAD_START_ID`; by that the holder knows what a dead main process left behind.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 VERSION = 1
 MAX_LINE = 256 * 1024  # bytes: a start request with a full environment fits many times over
+SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}\Z")  # it names a file: no separator, no leading dot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +76,17 @@ def encode(message: dict[str, Any]) -> bytes:
     return line
 
 
+def encode_request(number: int, kind: str, values: Mapping[str, Any]) -> bytes:
+    """A request as a line."""
+    return encode({"id": number, "request": kind, **values})
+
+
 def decode(line: bytes) -> dict[str, Any]:
     """A line as a message; ValueError when it is not one JSON object."""
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
     if not isinstance(message, dict):
         raise ValueError("not an object")
     return message
@@ -78,3 +94,60 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def to_dict(value: StartRequest | Held) -> dict[str, Any]:
     return asdict(value)
+
+
+def to_held(value: object) -> Held:
+    """A received or recorded Held; fields of a newer holder are left out. ValueError when it is none."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    try:
+        held = Held(**{each.name: value[each.name] for each in fields(Held) if each.name in value})
+    except TypeError as error:
+        raise ValueError("lacks a field") from error
+    _check(_is_text(held.service) and SERVICE.match(held.service), "service")
+    _check(_is_text(held.start_id) and _is_text(held.boot_id), "start_id and boot_id")
+    _check(_is_count(held.pid) and held.pid > 0 and _is_count(held.start_time), "pid and start_time")
+    _check(type(held.started_at) in (int, float), "started_at")
+    _check(all(type(flag) is bool for flag in (held.running, held.unknown, held.adopted)), "flags")
+    _check(all(number is None or _is_count(number) for number in (held.code, held.signal)), "code and signal")
+    return held
+
+
+def to_start_request(value: object) -> StartRequest:
+    """A received StartRequest, every field of the right shape. ValueError when not."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    try:
+        request = StartRequest(**value)
+    except TypeError as error:
+        raise ValueError("lacks a field, or has one that this holder does not know") from error
+    _check(_is_list(request.argv) and request.argv and all(map(_is_text, request.argv)), "argv")
+    _check(type(request.env) is dict and all(map(_is_variable, request.env.items())), "env")
+    _check(all(_is_text(path) and path.startswith("/") for path in (request.argv[0], request.cwd, request.log)), "absolute paths")
+    _check(all(number is None or _is_count(number) for number in (request.uid, request.gid)), "uid and gid")
+    _check(_is_list(request.groups) and all(map(_is_count, request.groups)), "groups")
+    _check(_is_count(request.umask) and request.umask <= 0o777, "umask")
+    return request
+
+
+def _is_text(value: object) -> bool:
+    """What an argument or a path can be: no NUL, and encodable (JSON can carry lone surrogates; os.fsencode takes the escaped bytes)."""
+    return isinstance(value, str) and "\0" not in value and not any(0xD800 <= ord(c) < 0xDC80 or 0xDCFF < ord(c) < 0xE000 for c in value)
+
+
+def _is_variable(item: tuple[object, object]) -> bool:
+    name, value = item
+    return _is_text(name) and name != "" and "=" not in str(name) and _is_text(value)
+
+
+def _is_list(value: object) -> bool:
+    return type(value) is list
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _check(good: object, what: str) -> None:
+    if not good:
+        raise ValueError(f"{what}: not of the documented shape")
