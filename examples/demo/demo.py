@@ -1,7 +1,8 @@
 """`make demo`: the main job on real software, from plans to running services, each claim checked as it is made.
 
-Every act is the `stead` command that a person would type, and is shown. What is kept between runs lies under `.demo/build` (the origin key, sources
-and artifacts: nothing is built twice); everything else starts empty. Ends with 0 only if every claim was checked; stops what it started.
+Every act is the `stead` command that a person would type, and is shown. What is kept between runs lies under `.demo/build` (the
+origin key, sources and artifacts: nothing is built twice); everything else starts empty. Ends with 0 only if every claim was checked;
+stops what it started.
 """
 
 from __future__ import annotations
