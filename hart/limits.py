@@ -24,6 +24,7 @@ DEPOT_ANSWER_MAX: Final = 4 * MIB  # a JSON answer: a package's manifest and con
 DEPOT_KEY_MAX: Final = 4 * KIB  # a key's text is under 300 bytes
 DEPOT_PAGES_MAX: Final = 2000  # pages of 50 rows: 100,000 releases of one name; a depot that says 206 for ever is cut
 DEPOT_TRIES: Final = 6  # first try and five more, as Habitat's client
+DEPOT_CONNECT_TRIES: Final = 4  # when nobody listens at all: about three seconds, enough for a restart, short for a wrong URL
 DEPOT_BACKOFF_FIRST_S: Final = 0.5  # a restarted depot is back by then
 DEPOT_BACKOFF_MAX_S: Final = 15.0  # a person is waiting: six tries end within about half a minute
 DEPOT_CONNECT_S: Final = 10.0  # DNS, TCP and TLS together; a host that takes longer is down
@@ -31,6 +32,8 @@ DEPOT_READ_S: Final = 60.0  # silence between two reads: a busy depot verifies a
 DEPOT_REQUEST_S: Final = 120.0  # one small request from first byte to last
 UPLOAD_ANSWER_S: Final = 300.0  # from the last byte sent to the answer: the depot hashes and verifies the whole file first
 CLOSURE_MAX: Final = 2000  # packages that one install may need: three times the largest closure of Habitat's core plans
+CHANNELS_ASKED_MAX: Final = 40  # channels looked through to say where a package is; one request each
+HOOK_SOURCE_MAX: Final = 1 * MIB  # a hook's or configuration file's template before rendering
 INSTALL_HOOK_S: Final = 600.0  # an install hook may build indexes or make users; longer means that it hangs
 INSTALL_HOOK_OUTPUT_MAX: Final = 1 * MIB  # of each stream, kept in the hook's log; the rest is counted, not stored
 
@@ -92,3 +95,57 @@ LOG_FILES: Final = 5  # the current one and four older
 LOG_LINE: Final = 16 * KIB  # a longer line is broken: readers of logs buffer lines
 LOG_TURN: Final = 256 * KIB  # bytes drained from one service before the others have their turn
 LOG_PIPE: Final = 1 * MIB  # what the kernel keeps for us while no holder lives; the most that needs no privilege
+
+# --- supervisor
+BACKOFF_MIN_S: Final = 1.0  # the first start after a failure comes within a second (threats P1)
+BACKOFF_MAX_S: Final = 60.0  # a service whose database comes back is up a minute later at worst
+BACKOFF_COOLDOWN_S: Final = 300.0  # up this long means that the next failure is a first one; Habitat's figure
+READY_DEADLINE_S: Final = 60.0  # from process to ready; a service that warms up longer says so in service.toml
+READY_INTERVAL_S: Final = 0.5  # between ready probes: half a second is what a person does not notice
+READY_TIMEOUT_S: Final = 2.0  # one ready probe on the same host
+SETTLE_S: Final = 1.0  # up this long without any probe counts as ready: a wrong flag or a taken port ends a process sooner
+HEALTH_INTERVAL_S: Final = 30.0  # Habitat's default between checks
+HEALTH_RETRY_S: Final = 5.0  # after a bad result look again soon, so that three bad ones are seen in seconds
+HEALTH_TIMEOUT_S: Final = 5.0  # one http or tcp check; a check that hangs is unknown, and unknown is bad
+HEALTH_FAILURES: Final = 3  # bad results in a row that make a service unhealthy: one lost packet is not an outage
+PROBE_REPLY_MAX: Final = 4 * KIB  # bytes read of an http probe's answer: the status line is the first
+SHUTDOWN_TIMEOUT_S: Final = 8.0  # from the shutdown signal to KILL; Habitat's figure
+KILL_AGAIN_S: Final = 5.0  # a process stuck in the kernel is told again and reported, never assumed gone
+KEPT_DECISIONS: Final = 20  # of each service, for `svc status`: a start, a stop and what went wrong between
+HOOK_S: Final[dict[str, float]] = {  # how long each hook may run before its process group is killed (threats S53)
+    "install": 600.0,  # may compile or download
+    "init": 300.0,  # may migrate a database
+    "post-run": 60.0,
+    "ready": 10.0,
+    "health-check": 10.0,
+    "reconfigure": 60.0,
+    "file-updated": 60.0,
+    "suitability": 10.0,
+    "pre-stop": 60.0,  # may drain connections
+    "post-stop": 60.0,
+}
+HOOK_OUTPUT_MAX: Final = 1 * MIB  # of one run, to the hook's log; the rest is counted and dropped
+HOOK_TAIL: Final = 2 * KIB  # the end of its output, shown as the reason
+HOOK_LOG_MAX: Final = 1 * MIB  # a hook's log is rotated here, one older file is kept
+HOOK_LINGER_S: Final = 0.5  # for the last output of a hook that has exited, while a child of it holds the pipe
+SERVICES_MAX: Final = 256  # services of one host: each costs a poll of its files every second
+SPEC_MAX: Final = 64 * KIB  # a spec file
+TEMPLATES_MAX: Final = 1000  # templates of one package
+TEMPLATE_FILE_MAX: Final = 1 * MIB  # one template of a package
+WATCH_S: Final = 1.0  # how often spec files, user.toml and group documents are looked at
+UPDATE_PERIOD_S: Final = 60.0  # between questions to the depot; Habitat's figure
+UPDATE_PERIOD_MIN_S: Final = 1.0  # below it a depot would be asked without pause
+UPDATE_SPREAD: Final = 0.2  # of the period, either way: a hundred hosts do not ask at once (threats S59)
+UPDATE_RETRY_MAX_S: Final = 600.0  # between questions to a depot that has not answered for a while
+UPDATE_INSTALL_S: Final = 3600.0  # one installation in the background
+GROUP_CONFIG_MAX: Final = 64 * KIB  # a group's configuration; Habitat's figure, and what gossip will carry
+GROUP_HISTORY: Final = 10  # earlier versions of a group's configuration that are kept
+CONTROL_FRAME_MAX: Final = 96 * KIB  # one request: a group's configuration and its envelope
+CONTROL_REPLY_MAX: Final = 4 * MIB  # one reply: the status of every service with its decisions
+CONTROL_REQUEST_S: Final = 5.0  # for a whole request to arrive
+CONTROL_CONNECTIONS: Final = 64  # at once; more are closed unread
+COMMAND_WAIT_S: Final = 120.0  # how long a command waits for its result: a start deadline and a stop in a row
+JOURNAL_MAX: Final = 4 * MIB  # decisions on disk; then the file is rotated, one older file is kept
+STOP_ALL_S: Final = 90.0  # all services down when the host is told to end; below the holder's own HOLDER_STOP_S
+LOG_LINES: Final = 50  # that `svc logs` shows
+LOG_LINES_MAX: Final = 100_000  # that it can be asked for

@@ -1,0 +1,164 @@
+"""Reading a parsed TOML table key by key, gathering every problem instead of stopping at the first.
+
+Rules: each `take_*` removes the key it reads; what is left over at the end is unknown, an error with a "did you mean". A value of a
+wrong shape is reported and replaced by the default, so that reading can go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from builder.keylines import KeyPath
+from builder.plan import Problem
+from hart.errors import FormatError
+from hart.ident import Ident
+
+T = TypeVar("T")
+
+NAMES = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+
+
+class TableReader:
+    """One table of a plan at `path`; problems go to the list that all readers of the plan share."""
+
+    def __init__(
+        self, data: Mapping[str, Any], path: KeyPath, problems: list[Problem], *, aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self.left = dict(data)
+        self.path = path
+        self.problems = problems
+        self.known: set[str] = set()
+        self.aliases = aliases or {}  # words of plan.sh or of other tools → our key, for better hints
+
+    def problem(self, key: str | None, message: str) -> None:
+        self.problems.append(Problem(self.path if key is None else (*self.path, key), message))
+
+    def take(self, key: str, kind: type[T], default: T) -> T:
+        """The value of a key when it has the kind, else the default (and a problem)."""
+        self.known.add(key)
+        if key not in self.left:
+            return default
+        value = self.left.pop(key)
+        right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            self.problem(key, f"{key} must be {NAMES[kind]}, not {shape(value)}")
+            return default
+        return cast("T", float(value) if kind is float else value)
+
+    def take_whole(self, key: str, low: int, high: int) -> int | None:
+        """A whole number of the range; None when the key is absent or wrong."""
+        if key not in self.left:
+            self.known.add(key)
+            return None
+        value = self.take(key, int, low)
+        if not low <= value <= high:
+            self.problem(key, f"{key} must be between {low} and {high}")
+            return None
+        return value
+
+    def has(self, key: str) -> bool:
+        return key in self.left
+
+    def take_text(
+        self, key: str, *, required: bool = False, pattern: re.Pattern[str] | None = None, what: str = "", lines: bool = False
+    ) -> str | None:
+        """A string: one line unless `lines`, and of the pattern (`what` says it in words)."""
+        if required and key not in self.left:
+            self.known.add(key)
+            self.problem(None, f"{key} is missing")
+            return None
+        given = key in self.left
+        value = self.take(key, str, "")
+        if not given:
+            return None
+        if "\x00" in value or (not lines and any(char in value for char in "\n\r")):
+            self.problem(key, f"{key} must be one line without control characters")
+            return None
+        if required and not value.strip():
+            self.problem(key, f"{key} is empty")
+            return None
+        if pattern is not None and value and not pattern.fullmatch(value):
+            self.problem(key, f"{value!r} is not {what}")
+            return None
+        return value
+
+    def take_texts(
+        self, key: str, *, pattern: re.Pattern[str] | None = None, what: str = "", single: bool = False
+    ) -> tuple[str, ...] | None:
+        """A list of one-line strings; None when the key is absent. With `single` one string stands for a list of one."""
+        given = key in self.left
+        if single and isinstance(self.left.get(key), str):
+            self.left[key] = [self.left[key]]
+        values = self.take(key, list, [])
+        if not given:
+            return None
+        out = []
+        for value in values:
+            if not isinstance(value, str) or not value or any(char in value for char in "\n\r\x00"):
+                self.problem(key, f"{key} must be a list of strings, not of {shape(value)}")
+            elif pattern is not None and not pattern.fullmatch(value):
+                self.problem(key, f"{value!r} in {key} is not {what}")
+            else:
+                out.append(value)
+        return tuple(out)
+
+    def take_idents(self, key: str) -> tuple[Ident, ...]:
+        """A list of package idents of two to four parts."""
+        out = []
+        for text in self.take_texts(key) or ():
+            try:
+                out.append(Ident.parse(text))
+            except FormatError as error:
+                self.problem(key, f"{text!r} in {key} {error.cause} ({error.next})")
+        return tuple(out)
+
+    def take_map(self, key: str, read: Callable[[TableReader, str], T | None]) -> dict[str, T]:
+        """A table whose keys are free names; `read` takes one of them from its reader."""
+        reader = self.take_table(key)
+        out = {}
+        for name in list(reader.left):
+            value = read(reader, name)
+            if value is not None:
+                out[name] = value
+        return out
+
+    def take_table(self, key: str) -> TableReader:
+        """A sub-table, empty when absent."""
+        return TableReader(self.take(key, dict, {}), (*self.path, key), self.problems)
+
+    def take_tables(self, key: str, *, limit: int) -> list[TableReader]:
+        """An array of tables, empty when absent."""
+        values = self.take(key, list, [])
+        if len(values) > limit:
+            self.problem(key, f"more than {limit} [[{key}]] tables")
+            values = values[:limit]
+        out = []
+        for number, value in enumerate(values):
+            if isinstance(value, dict):
+                out.append(TableReader(value, (*self.path, key, number), self.problems))
+            else:
+                self.problem(key, f"{key} must be [[{key}]] tables, not {shape(value)}")
+        return out
+
+    def finish(self) -> None:
+        """Report what nobody took."""
+        for key in self.left:
+            message = f"unknown key {key!r}"
+            if key in self.aliases:
+                message += f"; here it is {self.aliases[key]}"
+            elif near := difflib.get_close_matches(key.lower(), sorted(self.known), n=1, cutoff=0.6):
+                message += f", did you mean {near[0]!r}?"
+            elif self.known and len(self.known) <= 30:
+                message += f"; known here: {', '.join(sorted(self.known))}"
+            self.problem(key, message)
+
+
+def shape(value: object) -> str:
+    """A TOML value's kind in words."""
+    for kind in (bool, int, float, str, list, dict):
+        if isinstance(value, kind):
+            return NAMES[kind]
+    return "a date or time"
