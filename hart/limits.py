@@ -77,6 +77,25 @@ WIRE_ARRAY_MAX: Final = 8192  # items; the reader allocates this before it sees 
 WIRE_MAP_MAX: Final = 4096  # entries of one map
 WIRE_TEXT_MAX: Final = 1 * MIB  # bytes of one text or binary value: the largest ring document
 
+# --- packages: archives and the installed tree
+ARCHIVE_OUTPUT_MAX: Final = 8 * GIB  # unpacked bytes of one package: CUDA and friends have 5
+ARCHIVE_RATIO_MAX: Final = 200  # unpacked to packed, once ARCHIVE_RATIO_FREE is passed: real trees reach 10, zeros 6,850
+ARCHIVE_RATIO_FREE: Final = 16 * MIB  # unpacked bytes before the ratio is judged: a small package may well be all spaces
+ARCHIVE_MEMBERS_MAX: Final = 200_000  # files, directories and links: ten times a full JDK or texlive
+ARCHIVE_PATH_MAX: Final = 1024  # bytes of a member's name or link's target: with any root still below PATH_MAX
+ARCHIVE_COMPONENT_MAX: Final = 255  # bytes of one component: what ext4, xfs and btrfs can store
+ARCHIVE_DEPTH_MAX: Final = 64  # components: each is one open directory while writing; node_modules reaches 40
+ARCHIVE_PAX_MAX: Final = 64 * KIB  # one extended header: path and link of 1 KiB each and stray keys
+ARCHIVE_LINKS_MAX: Final = 16 * MIB  # names and targets of all symbolic links, which are kept in memory until the end
+XZ_MEMORY_MAX: Final = 66 * MIB  # a 64 MiB dictionary (xz -9, the most that Habitat writes) and liblzma's own state
+XZ_DICTIONARY: Final = 4 * MIB  # what we write at most: twice that costs 94 MiB of encoder for 1 % smaller packages
+METAFILE_MAX: Final = 1 * MIB  # one metafile: TDEPS of 2,000 packages take 100 KiB, MANIFEST quotes a whole plan
+METAFILES_MAX: Final = 8 * MIB  # all metafiles of one package, which are read into memory
+FILES_LIST_MAX: Final = 64 * MIB  # the signed list of hashes: ARCHIVE_MEMBERS_MAX lines of 320 bytes
+HOOK_STATUS_MAX: Final = 16  # bytes of INSTALL_HOOK_STATUS: one exit code
+SPEC_MAX: Final = 64 * KIB  # a supervisor's spec file: some 20 short lines
+STAGING_TRIES: Final = 16  # a new staging directory, or its parent, is swept away under us only by a race: 16 in a row is no race
+
 # --- holder
 UNIX_PATH: Final = 107  # sockaddr_un holds 108 bytes with its NUL; longer paths go through /proc/self/fd
 HOLDER_REPLY_S: Final = 30.0  # longer than the slowest honest reply: an exec from a disk that spins up, and its fsync
