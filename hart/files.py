@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hart.errors import ConflictError, LimitError, StorageError
+from hart.errors import ConflictError, LimitError, NotFoundError, StorageError
 from hart.limits import CHUNK
 
 
@@ -29,13 +29,23 @@ class Digested:
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
-    """Write a whole file: temporary beside it, fsync, rename (or link, which refuses to replace), fsync of the directory."""
+    """Write a whole file from memory; see `writing`."""
+    with writing(path, mode=mode, replace=replace) as out:
+        out.write(data)
+
+
+@contextmanager
+def writing(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+    """Write a whole file as a stream: temporary beside it, fsync, rename (or link, which refuses to replace), fsync of the directory.
+
+    When the block raises, the name is as it was before and the temporary is gone.
+    """
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     with storage(path):
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(fd, "wb") as out:
-                out.write(data)
+                yield out
                 out.flush()
                 os.fchmod(out.fileno(), mode)
                 os.fsync(out.fileno())
@@ -58,9 +68,10 @@ def fsync_dir(path: Path) -> None:
 
 
 def make_dirs(path: Path, *, mode: int = 0o755) -> None:
-    """Create a directory and its missing parents, each durable in its parent."""
-    if path.is_dir():
-        return
+    """Create a directory and its missing parents, each durable in its parent. `mode` is for all that are made."""
+    with storage(path):
+        if path.is_dir():
+            return
     make_dirs(path.parent, mode=mode)
     with storage(path):
         try:
@@ -88,11 +99,15 @@ def copy_hashing(source: BinaryIO, sink: BinaryIO | None, *, limit: int, thing: 
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """The border to the file system: translate what a disk can do to us."""
+    """The border to the file system: translate what a disk can do to us. `path` is named where the error names none."""
     try:
         yield
+    except (ConnectionError, TimeoutError, BlockingIOError):
+        raise  # of a socket or pipe, not of a disk
     except FileExistsError as error:
         raise ConflictError(str(error.filename2 or error.filename or path), "exists already") from error
+    except FileNotFoundError as error:
+        raise NotFoundError(str(error.filename2 or error.filename or path), "no such file or directory") from error
     except PermissionError as error:
         raise StorageError(
             str(error.filename or path),
@@ -102,6 +117,6 @@ def storage(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(str(path), "no space left on the device", next=f"free some space: df -h {path.parent}") from error
-        if error.errno in (errno.EROFS, errno.EIO):
-            raise StorageError(str(path), os.strerror(error.errno)) from error
-        raise
+        if error.errno is None:  # not from the system: shutil and socket errors carry no number
+            raise
+        raise StorageError(str(error.filename or path), os.strerror(error.errno).lower()) from error

@@ -1,7 +1,8 @@
 """Package idents: `origin/name[/version[/release]]` (reference: packages 5.1).
 
-Rules: an origin is `[a-z0-9][a-z0-9_-]*` of at most 255 characters, a name `[A-Za-z0-9_-]+`, a version has no `/`, white space or control
-characters and is not `.` or `..`, a release is 14 digits (UTC). Every part is safe as one path component. Order is in `hart/version.py`.
+Rules: an origin is `[a-z0-9][a-z0-9_-]*` of at most 255 characters, a name `[A-Za-z0-9_-]+`, a version begins with a letter or digit and has
+only characters that mean nothing to a shell, a path list or a terminal, a release is 14 digits (UTC). Every part is safe as one path
+component. Habitat checks less; no version of its core plans is refused here. Order is in `hart/version.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from hart.errors import FormatError
 
 ORIGIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,254}")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
-VERSION = re.compile(r"(?!\.{1,2}\Z)[^/\s\x00-\x1f\x7f]{1,255}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^@=,%-]{0,254}")  # no `:`, which separates the directories of PATH
 RELEASE = re.compile(r"[0-9]{14}")
 
 

@@ -168,3 +168,9 @@ JOURNAL_MAX: Final = 4 * MIB  # decisions on disk; then the file is rotated, one
 STOP_ALL_S: Final = 90.0  # all services down when the host is told to end; below the holder's own HOLDER_STOP_S
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
+
+# --- depot server
+TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers
+CATALOG_READERS: Final = 4  # threads that read: a slow list must not hold up the others, and each costs a connection's cache
+CATALOG_CHECKPOINT_PAGES: Final = 1000  # of 4 KiB: SQLite's own default, 4 MiB of log to read again after a crash
+CATALOG_BUSY_S: Final = 5.0  # only a foreign program can hold the lock, for example a backup

@@ -6,10 +6,12 @@ the disk. Inside an artifact the members are always `hab/pkgs/…`, whatever the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hart.errors import UsageError
 from hart.ident import Ident
 
 DEFAULT_ROOT = Path("/hab")
@@ -23,8 +25,14 @@ class Root:
 
     @classmethod
     def choose(cls, option: str | None, environ: Mapping[str, str]) -> Root:
-        """`--root` if given, else `STEAD_ROOT`, else `/hab`."""
-        return cls(Path(option or environ.get("STEAD_ROOT") or DEFAULT_ROOT).absolute())
+        """`--root` if given, else `STEAD_ROOT`, else `/hab`: absolute, without `..` or doubled slashes, since it is baked into packages.
+
+        UsageError for a root that could not stand in a PATH or a metafile.
+        """
+        chosen = option or environ.get("STEAD_ROOT") or str(DEFAULT_ROOT)
+        if ":" in chosen or not chosen.isprintable():
+            raise UsageError(f"root {chosen!r}", "must not contain `:` or control characters: it becomes a part of PATH")
+        return cls(Path("/" + os.path.abspath(chosen).lstrip("/")))  # noqa: PTH100  Path.absolute keeps `..`, resolve() reads the disk
 
     @property
     def pkgs(self) -> Path:
