@@ -173,4 +173,6 @@ LOG_LINES_MAX: Final = 100_000  # that it can be asked for
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers
 CATALOG_READERS: Final = 4  # threads that read: a slow list must not hold up the others, and each costs a connection's cache
 CATALOG_CHECKPOINT_PAGES: Final = 1000  # of 4 KiB: SQLite's own default, 4 MiB of log to read again after a crash
+DISK_RESERVE: Final = 16 * MIB  # left free by uploads: the catalog's log and a checkpoint still fit on a "full" disk
+ORPHAN_AGE_S: Final = 24 * 3600.0  # of a blob without a package: longer than any upload between its link and its commit
 CATALOG_BUSY_S: Final = 5.0  # only a foreign program can hold the lock, for example a backup
