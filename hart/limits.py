@@ -176,3 +176,26 @@ CATALOG_CHECKPOINT_PAGES: Final = 1000  # of 4 KiB: SQLite's own default, 4 MiB 
 DISK_RESERVE: Final = 16 * MIB  # left free by uploads: the catalog's log and a checkpoint still fit on a "full" disk
 ORPHAN_AGE_S: Final = 24 * 3600.0  # of a blob without a package: longer than any upload between its link and its commit
 CATALOG_BUSY_S: Final = 5.0  # only a foreign program can hold the lock, for example a backup
+
+# --- templates
+TEMPLATE_MAX: Final = 1 * MIB  # source of one template; the largest of Habitat's core plans has 90 KiB
+TEMPLATE_WORDS: Final = 50_000  # in the tags of one template: a second or two of compiling
+TEMPLATE_DEPTH: Final = 16  # blocks within blocks; Python compiles at most 20 loops within loops
+TEMPLATE_BRANCHES: Final = 100  # `else if` of the blocks open at one place; each is a level in Python's own parser
+TEMPLATE_EXPRESSION_DEPTH: Final = 16  # (helper (helper …)): nobody reads more
+TEMPLATE_ARGUMENTS: Final = 100  # values that one helper is given
+TEMPLATE_PATH_PARTS: Final = 32  # of a path with its ../: configuration itself is at most CONFIG_DEPTH deep
+TEMPLATE_LOOPS: Final = 10_000  # turns of all loops in one rendering (threats 3.4)
+TEMPLATE_STEPS: Final = 2_000_000  # turns times the pieces of the loop's body: about half a second
+TEMPLATE_MADE: Final = 8 * MIB  # characters that helpers make in one rendering, most of it thrown away
+TEMPLATE_OUTPUT: Final = 1 * MIB  # bytes of one rendered file (threats 3.4)
+TEMPLATE_DATA_DEPTH: Final = 64  # of a value that is written out whole; deeper is no configuration
+
+# --- configuration
+CONFIG_DEPTH: Final = 30  # tables within tables; Habitat's figure for its merge
+CONFIG_ENVIRONMENT_MAX: Final = 128 * KIB  # of HAB_<NAME>; the kernel's own cap of one variable (MAX_ARG_STRLEN)
+SCHEMA_MAX: Final = 256 * KIB  # source of one config.schema.json
+SCHEMA_DEPTH: Final = 40  # tables within tables in a schema: each level of configuration takes two at most
+SCHEMA_PATTERN_MAX: Final = 256  # characters of a `pattern`
+SCHEMA_STRING_MAX: Final = 4 * KIB  # characters of a value that a `pattern` is tried on: bounds what backtracking can cost
+CONFIG_PROBLEMS_MAX: Final = 100  # problems reported at once: nobody reads more
