@@ -1,8 +1,8 @@
 """Package idents: `origin/name[/version[/release]]` (reference: packages 5.1).
 
-Rules: an origin is `[a-z0-9][a-z0-9_-]*` of at most 255 characters, a name `[A-Za-z0-9_-]+`, a version begins with a letter or digit and has
-only characters that mean nothing to a shell, a path list or a terminal, a release is 14 digits (UTC). Every part is safe as one path
-component. Habitat checks less; no version of its core plans is refused here. Order is in `hart/version.py`.
+Rules: an origin is `[a-z0-9][a-z0-9_-]*` of at most 255 characters, a name `[A-Za-z0-9_-]+`, a version begins with a letter or digit and
+has only characters that mean nothing to a shell, a path list or a terminal, a release is 14 digits (UTC). Every part is safe as one path
+component. Habitat checks less. Order is in `hart/version.py`.
 """
 
 from __future__ import annotations
