@@ -92,6 +92,14 @@ def decode(line: bytes) -> dict[str, Any]:
     return message
 
 
+def decode_request(line: bytes) -> tuple[int, str, dict[str, Any]]:
+    """A line as a request's number, its kind and its fields; ValueError when it is none."""
+    message = decode(line)
+    number, kind = message.pop("id", None), message.pop("request", None)
+    _check(_is_count(number) and isinstance(kind, str), "id and request")
+    return number, kind, message
+
+
 def to_dict(value: StartRequest | Held) -> dict[str, Any]:
     return asdict(value)
 

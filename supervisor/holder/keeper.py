@@ -1,0 +1,208 @@
+"""The services that are held: start, signal, forget, adopt; their ends and their logs.
+
+Rules: one process a service. What an ended one left behind is killed when it is forgotten or replaced, not before: until then its
+zombie keeps its pid, group and session from anybody else. A start is refused while leftovers of the former one will not die, since two
+copies are worse than none. Not here: the socket (`doorway.py`), the supervisor's own process (`overseer.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from hart.limits import HOLDER_SERVICES, LOG_PIPE
+from supervisor.holder import procfs
+from supervisor.holder.logpipe import LogPipe, make_pipe
+from supervisor.holder.loop import Loop
+from supervisor.holder.process import GONE, Process, adopt
+from supervisor.holder.protocol import SERVICE, Held, StartRequest, to_dict
+from supervisor.holder.registry import Record, Registry, as_adopted, as_ended
+from supervisor.holder.spawn import SpawnError, spawn
+
+
+class RefusedError(Exception):
+    """A request that cannot be carried out; the text is the reply's error."""
+
+
+class Keeper:
+    """`tell` gets every `exited` event, `say` what a person should read."""
+
+    def __init__(
+        self, registry: Registry, loop: Loop, boot_id: str, tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]
+    ) -> None:
+        self._registry = registry
+        self._loop = loop
+        self._boot_id = boot_id
+        self._tell = tell
+        self._say = say
+        self._processes: dict[str, Process] = {}
+        self._logs: dict[str, LogPipe] = {}
+
+    def adopt_all(self) -> None:
+        """Take over what an earlier holder left; NewerRecordError before anything was touched."""
+        records, complaints = self._registry.load()
+        for complaint in complaints:
+            self._say(complaint)
+        for service, record in records.items():
+            process = adopt(record, self._boot_id)
+            if process is None:
+                self._remove_orphans(service, record)
+            else:
+                self._adopt(service, process)
+
+    def known(self) -> set[int]:
+        """Our own children whose status somebody waits for."""
+        return {process.pid for process in self._processes.values() if process.ours}
+
+    def running(self) -> list[str]:
+        return [service for service, process in self._processes.items() if process.running]
+
+    def list(self) -> list[dict[str, Any]]:
+        return [to_dict(process.record.held) for process in self._processes.values()]
+
+    def start(self, service: str, request: StartRequest) -> dict[str, Any]:
+        """Start one; its Held. RefusedError when it runs already, or cannot be started."""
+        if not SERVICE.match(service):
+            raise RefusedError("not a name for a service")
+        former = self._processes.get(service)
+        if former is not None:
+            if former.running:
+                raise RefusedError(f"runs already as pid {former.pid}")
+            self._drop(service, former)
+        if len(self._processes) >= HOLDER_SERVICES:
+            raise RefusedError(f"{HOLDER_SERVICES} services are held already")
+        start_id, started_at = os.urandom(16).hex(), time.time()  # noqa: TID251  the shell reads the clock: people read it
+        request = replace(request, env={**request.env, procfs.MARK: start_id})
+        records: list[Record] = []
+
+        def commit(pid: int, start_time: int) -> None:
+            held = Held(
+                service=service,
+                start_id=start_id,
+                pid=pid,
+                boot_id=self._boot_id,
+                start_time=start_time,
+                started_at=started_at,
+                running=True,
+            )
+            records.append(Record(held=held, log=request.log, argv=request.argv))
+            self._registry.save(records[0])
+
+        try:
+            pipe = make_pipe(request.log, request.uid, request.gid)
+            log = LogPipe(request.log)
+        except OSError as error:
+            raise RefusedError(f"log {request.log}: {error.strerror}") from error
+        try:
+            _, pidfd = spawn(request, commit, pipe=pipe)
+        except SpawnError as error:
+            log.close()
+            with suppress(OSError):  # a record whose process is gone is dropped by the next holder as well
+                self._registry.drop(service)
+            raise RefusedError(str(error)) from error
+        self._hold(service, Process(records[0], pidfd, ours=True), log)
+        return to_dict(records[0].held)
+
+    def signal(self, service: str, start_id: str, signum: int, *, group: bool) -> bool:
+        process = self._processes.get(service)
+        if process is None or process.record.held.start_id != start_id:
+            return False
+        return process.send(signum, group=group)
+
+    def forget(self, service: str, start_id: str) -> None:
+        """Drop an ended one; one that is not held is forgotten already. RefusedError while it, or what it left, lives."""
+        process = self._processes.get(service)
+        if process is None or process.record.held.start_id != start_id:
+            return
+        if process.running:
+            raise RefusedError(f"runs as pid {process.pid}")
+        self._drop(service, process)
+
+    def signal_all(self, signum: int) -> None:
+        for process in self._processes.values():
+            if process.running:
+                process.send(signum, group=True)
+
+    def end_all(self) -> None:
+        """Kill whatever is left of everything, and forget it."""
+        for service, process in list(self._processes.items()):
+            left = process.sweep()
+            if left:
+                self._say(f"{service}: pid {left} does not die: it hangs in the kernel")
+            elif process.running:
+                self._ended(service)
+            with suppress(RefusedError):
+                self._drop(service, process)
+
+    def _hold(self, service: str, process: Process, log: LogPipe | None) -> None:
+        self._processes[service] = process
+        if log is not None:
+            self._logs[service] = log
+            self._loop.watch(log.fileno(), log.drain)
+        if process.pidfd != GONE:
+            self._loop.watch(process.pidfd, lambda: self._ended(service))
+
+    def _ended(self, service: str) -> None:
+        process = self._processes[service]
+        self._loop.unwatch(process.pidfd)
+        process.learn_end()
+        log = self._logs.get(service)
+        if log is not None:
+            log.drain(LOG_PIPE)  # its last words are in the file before anybody is told
+        held = process.record.held
+        try:
+            self._registry.save(process.record)
+        except OSError as error:
+            self._say(f"{service}: its end is not recorded: {error.strerror}")
+        self._tell(
+            {
+                "event": "exited",
+                "service": service,
+                "start_id": held.start_id,
+                "code": held.code,
+                "signal": held.signal,
+                "unknown": held.unknown,
+            }
+        )
+
+    def _drop(self, service: str, process: Process) -> None:
+        left = process.sweep()
+        if left:
+            raise RefusedError(f"what the former process left behind does not die: pid {', '.join(map(str, left))}")
+        try:
+            self._registry.drop(service)
+        except OSError as error:
+            raise RefusedError(f"its record cannot be removed: {error.strerror}") from error
+        process.release()
+        del self._processes[service]
+        log = self._logs.pop(service, None)
+        if log is not None:
+            self._loop.unwatch(log.fileno())
+            log.drain(LOG_PIPE)
+            log.close()
+
+    def _adopt(self, service: str, process: Process) -> None:
+        held = process.record.held
+        process.record = as_adopted(process.record)
+        log = None
+        if held.running and process.record.log is not None:
+            try:
+                log = LogPipe(process.record.log, held.pid)
+            except OSError as error:
+                self._say(f"{service}: its output is lost: {process.record.log}: {error.strerror}")
+        self._hold(service, process, log)
+        self._say(f"{service}: goes on as pid {held.pid}" if held.running else f"{service}: had ended")
+
+    def _remove_orphans(self, service: str, record: Record) -> None:
+        if record.held.boot_id == self._boot_id:
+            left = Process(as_ended(record), GONE, ours=False)
+            if pids := left.sweep():
+                self._processes[service] = left  # a start must not pass it by
+                self._say(f"{service}: what it left behind does not die: pid {', '.join(map(str, pids))}")
+                return
+        self._registry.drop(service)
+        self._say(f"{service}: ended while no holder was there (pid {record.held.pid} is gone or another's)")

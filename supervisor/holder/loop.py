@@ -1,0 +1,40 @@
+"""Wait for descriptors and call back: epoll and nothing else.
+
+Rules: level-triggered, one callback a descriptor, everybody has a turn in each round. A callback may watch and unwatch anything. Whoever
+is watched since this round began has its first turn in the next: its number may be a closed descriptor's, whose event is still in hand.
+Not here: deadlines, which their owners compute and hand to `wait`.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+
+class Loop:
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, tuple[int, Callable[[], None]]] = {}  # with the round that it is watched since
+        self._round = 0
+
+    def watch(self, fd: int, callback: Callable[[], None], *, writing: bool = False) -> None:
+        """Call back when `fd` is readable, or with `writing` also when it takes bytes; replaces an earlier watch."""
+        events = select.EPOLLIN | (select.EPOLLOUT if writing else 0)
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = self._round, callback
+
+    def unwatch(self, fd: int) -> None:
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def wait(self, timeout_s: float | None) -> None:
+        """One round: until something happens or the time is over."""
+        events = self._epoll.poll(timeout_s)
+        self._round += 1
+        for fd, _ in events:
+            since, callback = self._callbacks.get(fd, (self._round, None))
+            if callback is not None and since < self._round:
+                callback()

@@ -1,0 +1,161 @@
+"""The supervisor as the holder's child: started, started again when it dies, and never twice.
+
+Rules: a supervisor that ends is started again after a wait that doubles from 1 s to 30 s, and begins at 1 s again after one that lived
+60 s. Its hooks that are left behind are killed: nobody else would end them in time. After a holder's death the old supervisor, known by
+its record as a service is, must be gone before a new one starts; it leaves by itself, or is killed. It runs in its own session, so
+a terminal's Ctrl-C reaches the holder only. Not here: what its exit codes mean (`main.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from hart.limits import SUPERVISOR_BACKOFF_S, SUPERVISOR_LEAVES_S, SUPERVISOR_STEADY_S
+from supervisor.holder import procfs
+from supervisor.holder.loop import Loop
+from supervisor.holder.process import Process, adopt
+from supervisor.holder.protocol import Held, StartRequest
+from supervisor.holder.registry import Record, Registry
+from supervisor.holder.spawn import SpawnError, spawn
+
+NAME = "supervisor"
+
+
+def backoff_s(failures: int) -> float:
+    """The wait before the next start after so many deaths in a row (at least 1): 1, 2, 4, 8, 16, 30, 30 …"""
+    first_s, longest_s = SUPERVISOR_BACKOFF_S
+    return min(longest_s, first_s * 2.0 ** min(failures - 1, 32))
+
+
+class Overseer:
+    """`died(code)` hears of each end of a supervisor that we started (None: a signal) and says whether another is wanted."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        loop: Loop,
+        boot_id: str,
+        argv: list[str],
+        died: Callable[[int | None], bool],
+        say: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._loop = loop
+        self._boot_id = boot_id
+        self._died = died
+        self._say = say
+        self._argv = argv
+        self._env = dict(os.environ)
+        self._process: Process | None = None
+        self._former = False
+        self._start_at: float | None = None
+        self._kill_at: float | None = None
+        self._started = 0.0
+        self._failures = 0
+
+    @property
+    def pid(self) -> int | None:
+        """None between two supervisors."""
+        return None if self._process is None else self._process.pid
+
+    def begin(self, now: float) -> None:
+        """Start the supervisor, after the one that a dead holder left."""
+        record, complaint = self._registry.load_supervisor()
+        if complaint:
+            self._say(complaint)
+        former = None if record is None else adopt(record, self._boot_id)
+        self._start_at = now
+        if former is not None and former.running:
+            self._say(f"waiting for the former supervisor (pid {former.pid}) to leave")
+            self._watch(former)
+            self._former = True
+            self._kill_at = now + SUPERVISOR_LEAVES_S
+
+    def handover(self, argv: list[str], env: dict[str, str]) -> None:
+        self._argv, self._env = argv, env
+
+    def send(self, signum: int) -> None:
+        if self._process is not None:
+            self._process.send(signum, group=False)
+
+    def rest(self, kill_at: float) -> None:
+        """No further start; whoever runs at `kill_at` is killed."""
+        self._start_at, self._kill_at = None, kill_at
+
+    def deadline(self) -> float | None:
+        """When `tick` is next wanted."""
+        return self._start_at if self._process is None else self._kill_at
+
+    def tick(self, now: float) -> None:
+        if self._process is None:
+            if self._start_at is not None and now >= self._start_at:
+                self._start(now)
+        elif self._kill_at is not None and now >= self._kill_at:
+            self._say(f"killing the supervisor (pid {self._process.pid}), which does not leave")
+            self._process.send(signal.SIGKILL, group=True)
+            self._kill_at = now + SUPERVISOR_LEAVES_S
+
+    def _start(self, now: float) -> None:
+        start_id, started_at = os.urandom(16).hex(), time.time()  # noqa: TID251  the shell reads the clock: people read it
+        request = StartRequest(argv=self._argv, env={**self._env, procfs.MARK: start_id}, cwd=".", log="", umask=_umask())
+        records: list[Record] = []
+
+        def commit(pid: int, start_time: int) -> None:
+            held = Held(
+                service=NAME,
+                start_id=start_id,
+                pid=pid,
+                boot_id=self._boot_id,
+                start_time=start_time,
+                started_at=started_at,
+                running=True,
+            )
+            records.append(Record(held=held, log=None, argv=self._argv))
+            self._registry.save_supervisor(records[0])
+
+        self._started, self._start_at = now, None
+        try:
+            _, pidfd = spawn(request, commit, pipe=None)
+        except SpawnError as error:
+            self._start_again(now, f"the supervisor cannot be started: {error}")
+            return
+        self._watch(Process(records[0], pidfd, ours=True))
+
+    def _watch(self, process: Process) -> None:
+        self._process = process
+        self._loop.watch(process.pidfd, self._ended)
+
+    def _ended(self) -> None:
+        process, now = self._process, time.monotonic()
+        assert process is not None
+        self._loop.unwatch(process.pidfd)
+        process.learn_end()
+        if left := process.sweep():
+            self._say(f"what the supervisor left behind does not die: pid {', '.join(map(str, left))}")
+        process.release()
+        self._process = self._kill_at = None
+        try:
+            self._registry.drop_supervisor()
+        except OSError as error:
+            self._say(f"the supervisor's record cannot be removed: {error.strerror}")
+        if self._former:
+            self._former = False
+            return
+        held = process.record.held
+        if self._died(held.code):
+            self._start_again(now, f"the supervisor ended by {f'signal {held.signal}' if held.code is None else f'exit code {held.code}'}")
+
+    def _start_again(self, now: float, why: str) -> None:
+        self._failures = 1 if now - self._started >= SUPERVISOR_STEADY_S else self._failures + 1
+        wait_s = backoff_s(self._failures)
+        self._start_at = now + wait_s
+        self._say(f"{why}; starting it again in {wait_s:g} s, the services go on")
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,134 @@
+"""One held process after its exec: adopt it, signal it, learn its end, remove what it left behind.
+
+Rules:
+- Identity is (boot id, pid, start time), checked after a pidfd holds the process. A record that does not match is never signalled.
+- Our own dead child stays a zombie until `release`: so its pid, group and session cannot be anybody else's while we may signal them.
+- What a dead main process left behind is what carries its start id in the environment, and for our own child its group and session too.
+  Nothing else is ever signalled. A process that leaves both and clears its environment gets away; only a cgroup would hold it.
+Not here: when to do which (`keeper.py`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hart.limits import HOLDER_SWEEP_S
+from supervisor.holder import procfs
+from supervisor.holder.registry import Record, as_ended
+
+GONE = -1
+
+
+@dataclass(slots=True)
+class Process:
+    """`pidfd` is GONE when the process had ended before this holder came; `ours` means that its status and its zombie are ours."""
+
+    record: Record
+    pidfd: int
+    ours: bool
+
+    @property
+    def pid(self) -> int:
+        return self.record.held.pid
+
+    @property
+    def running(self) -> bool:
+        return self.record.held.running
+
+    def learn_end(self) -> None:
+        """After the pidfd reported the end: note how, without reaping."""
+        code = signum = None
+        with suppress(ChildProcessError):  # another holder's child: its status went to init
+            status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) if self.ours else None
+            if status is not None:
+                code, signum = (status.si_status, None) if status.si_code == os.CLD_EXITED else (None, status.si_status)
+        self.record = as_ended(self.record, code=code, signal=signum)
+
+    def send(self, signum: int, *, group: bool) -> bool:
+        """Signal it while it runs, or after its end with `group` what it left behind. False when nothing was there."""
+        if not self.running:
+            return group and sum(procfs.send(pid, signum, self._is_left) for pid in self.left_behind()) > 0
+        if not group:
+            return _send(self.pidfd, signum)
+        return self._send_group(signum)
+
+    def left_behind(self) -> list[int]:
+        """Pids of living processes that the dead main process left."""
+        return procfs.living(self._is_left)
+
+    def sweep(self) -> list[int]:
+        """Kill the process and all that it left, and wait a moment for it to be gone. Returns the pids that would not die."""
+        if self.pidfd != GONE:
+            self._send_group(signal.SIGKILL)
+        until = time.monotonic() + HOLDER_SWEEP_S
+        while left := self.left_behind():
+            for pid in left:
+                procfs.send(pid, signal.SIGKILL, self._is_left)
+            if time.monotonic() > until:
+                return left
+            time.sleep(0.002)
+        return []
+
+    def release(self) -> None:
+        """Reap it and let go: from here on its pid may be anybody's."""
+        if self.pidfd == GONE:
+            return
+        if self.ours:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED)
+        os.close(self.pidfd)
+        self.pidfd, self.ours = GONE, False
+
+    def _is_left(self, found: procfs.Stat) -> bool:
+        if found.start_time < self.record.held.start_time:
+            return False
+        reserved = self.ours or self.running
+        if reserved and self.pid in (found.pgrp, found.session):
+            return True
+        return procfs.carries(found.pid, self.record.held.start_id)
+
+    def _send_group(self, signum: int) -> bool:
+        try:
+            signal.pidfd_send_signal(self.pidfd, signum, None, procfs.PIDFD_SIGNAL_PROCESS_GROUP)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return False
+            # Before Linux 6.9 only the number names the group: right while the leader's pid cannot be anybody else's.
+            if not (self.ours or (self.running and _send(self.pidfd, 0))):
+                return False
+            try:
+                os.killpg(self.pid, signum)
+            except OSError:
+                return False
+        return True
+
+
+def adopt(record: Record, boot_id: str) -> Process | None:
+    """Hold a recorded process again; None when that very process is not there any more."""
+    held = record.held
+    if held.boot_id != boot_id:
+        return None
+    if not held.running:
+        return Process(record, GONE, ours=False)
+    try:
+        pidfd = os.pidfd_open(held.pid)
+    except OSError:
+        return None
+    found = procfs.stat(held.pid)  # after opening: from here on the pidfd keeps meaning what we look at
+    if found is None or found.start_time != held.start_time:
+        os.close(pidfd)
+        return None
+    return Process(record, pidfd, ours=found.ppid == os.getpid())
+
+
+def _send(pidfd: int, signum: int) -> bool:
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""The registry: one record on disk for each held process, written before the process may begin.
+
+Rules: a record is replaced whole (temporary, fsync, rename, fsync of the directory), so a reader sees the old or the new one. A record
+that cannot be read is moved aside and said; one of a newer format is refused, since dropping it could start a second copy. Fields that
+this holder does not know survive a rewrite. Not here: whether a record's process still lives (`process.py`).
+
+The writer is not `hart.files`: that needs hashlib, and with it a megabyte of OpenSSL in the one process that must stay small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from supervisor.holder.protocol import SERVICE, Held, to_dict, to_held
+
+FORMAT = 1
+
+
+class NewerRecordError(Exception):
+    """Written by a newer holder in a format that this one cannot keep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One held process: who it is, where its log goes, what it runs; `extra` holds what a newer holder added."""
+
+    held: Held
+    log: str | None
+    argv: list[str]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def encode_record(record: Record) -> bytes:
+    data = {**record.extra, "format": FORMAT, "log": record.log, "argv": record.argv, "held": to_dict(record.held)}
+    return json.dumps(data, indent=1).encode() + b"\n"
+
+
+def decode_record(data: bytes) -> Record:
+    """ValueError when it is no record, NewerRecordError when it is one of a newer format."""
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(value, dict) or type(value.get("format")) is not int:
+        raise ValueError("not a record")
+    if value["format"] > FORMAT:
+        raise NewerRecordError(f"has format {value['format']}, and this holder knows {FORMAT}")
+    log, argv = value.get("log"), value.get("argv")
+    if not (log is None or isinstance(log, str)) or not isinstance(argv, list) or not all(isinstance(part, str) for part in argv):
+        raise ValueError("log or argv of a wrong shape")
+    extra = {name: value[name] for name in value if name not in ("format", "log", "argv", "held")}
+    return Record(held=to_held(value.get("held")), log=log, argv=argv, extra=extra)
+
+
+class Registry:
+    """Records under `<state>/held/`, and the supervisor's own in `<state>/supervisor.json`."""
+
+    def __init__(self, state: str) -> None:
+        self._directory = f"{state}/held"
+        self._supervisor = f"{state}/supervisor.json"
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103  pathlib is memory that we save
+
+    def load(self) -> tuple[dict[str, Record], list[str]]:
+        """The records by service, and what there is to say about unreadable ones."""
+        records, complaints = {}, []
+        for name in sorted(os.listdir(self._directory)):  # noqa: PTH208  as above
+            service = name.removesuffix(".json")
+            if service == name or not SERVICE.match(service):
+                continue
+            record, complaint = self._load(f"{self._directory}/{name}")
+            if record is not None and record.held.service != service:
+                complaint, record = self._set_aside(f"{self._directory}/{name}", "is another service's record"), None
+            if record is not None:
+                records[service] = record
+            if complaint:
+                complaints.append(complaint)
+        return records, complaints
+
+    def load_supervisor(self) -> tuple[Record | None, str]:
+        return self._load(self._supervisor)
+
+    def save(self, record: Record) -> None:
+        """OSError when it is not on disk: then nothing may be started."""
+        _write(f"{self._directory}/{record.held.service}.json", encode_record(record))
+
+    def save_supervisor(self, record: Record) -> None:
+        _write(self._supervisor, encode_record(record))
+
+    def drop(self, service: str) -> None:
+        _remove(f"{self._directory}/{service}.json")
+
+    def drop_supervisor(self) -> None:
+        _remove(self._supervisor)
+
+    def _load(self, path: str) -> tuple[Record | None, str]:
+        try:
+            with open(path, "rb") as file:
+                return decode_record(file.read()), ""
+        except FileNotFoundError:
+            return None, ""
+        except ValueError as error:
+            return None, self._set_aside(path, str(error))
+        except NewerRecordError as error:
+            raise NewerRecordError(f"{path}: {error}") from error
+
+    def _set_aside(self, path: str, why: str) -> str:
+        number = 1
+        while os.path.lexists(aside := f"{path}.corrupt-{number}"):
+            number += 1
+        os.rename(path, aside)  # noqa: PTH104  as above
+        return f"{path}: {why}; moved aside as {aside}"
+
+
+def as_ended(record: Record, *, code: int | None = None, signal: int | None = None) -> Record:
+    """The record of the same process after its end; without code and signal the end is unknown."""
+    unknown = code is None and signal is None
+    return replace(record, held=replace(record.held, running=False, code=code, signal=signal, unknown=unknown))
+
+
+def as_adopted(record: Record) -> Record:
+    """The record of a process that an earlier holder had started."""
+    return replace(record, held=replace(record.held, adopted=True))
+
+
+def _write(path: str, data: bytes) -> None:
+    temporary = f"{path}.tmp"  # one writer: the holder under its lock
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)  # noqa: PTH104  as above
+    _sync_directory(path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108  as above
+    except FileNotFoundError:
+        return
+    _sync_directory(path)
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120  as above
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""The holder, module by module, and as a process among real ones."""
