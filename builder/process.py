@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from hart.errors import BuildError
 from hart.files import storage
@@ -42,6 +42,25 @@ class Ended:
         if self.code < 0:
             return f"was killed by {signal.Signals(-self.code).name}"
         return f"ended with exit code {self.code}"
+
+
+class Sink(Protocol):
+    """Where a command's output goes."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+
+class Questions(Protocol):
+    """A second channel with a command: it asks on `fd` and waits, `answer` reads one question and answers it."""
+
+    @property
+    def fd(self) -> int: ...
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The command's own ends."""
+
+    def answer(self) -> None: ...
 
 
 class Log:
@@ -90,18 +109,12 @@ def run(
     *,
     cwd: Path,
     environ: Mapping[str, str],
-    log: Log,
-    echo: Callable[[bytes], None] | None = None,
+    log: Sink,
     tick: Callable[[], None] = lambda: None,
     deadline_s: float = STEP_DEADLINE_S,
+    questions: Questions | None = None,
 ) -> Ended:
-    """Run a command to its end; `echo` also gets its output, `tick` is called about twice a second."""
-
-    def sink(data: bytes) -> None:
-        log.write(data)
-        if echo is not None:
-            echo(data)
-
+    """Run a command to its end. `log` is written, `tick` called about twice a second; see Questions for the rest."""
     try:
         child = subprocess.Popen(
             list(argv),
@@ -112,18 +125,19 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o022,
+            pass_fds=questions.inherited if questions else (),
         )
     except OSError as error:
         raise BuildError(argv[0], f"cannot be run: {error.strerror}", next=f"install {Path(argv[0]).name} and build again") from error
     try:
-        return attend(child, sink, tick, time.monotonic() + deadline_s)
+        return attend(child, log, tick, time.monotonic() + deadline_s, questions)
     finally:
         end_group(child)
         assert child.stdout is not None
         child.stdout.close()
 
 
-def attend(child: subprocess.Popen[bytes], sink: Callable[[bytes], None], tick: Callable[[], None], deadline: float) -> Ended:
+def attend(child: subprocess.Popen[bytes], log: Sink, tick: Callable[[], None], deadline: float, questions: Questions | None) -> Ended:
     """Copy a child's output until the child itself has ended; what its leftovers hold open is not waited for."""
     assert child.stdout is not None
     output = child.stdout.fileno()
@@ -133,16 +147,21 @@ def attend(child: subprocess.Popen[bytes], sink: Callable[[bytes], None], tick: 
         poll = select.poll()
         poll.register(output, select.POLLIN)
         poll.register(pidfd, select.POLLIN)
+        if questions is not None:
+            poll.register(questions.fd, select.POLLIN)
         while True:
             ready = dict(poll.poll(TICK_S * 1000))
             tick()
-            if output in ready and not pump(output, sink):
+            if output in ready and not pump(output, log):
                 poll.unregister(output)
+            if questions is not None and questions.fd in ready:
+                pump(output, log)  # what was written before the question belongs before the answer
+                questions.answer()
             if pidfd in ready:
                 os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)  # not yet reaped, so the group's number is still ours
-                pump(output, sink)
+                pump(output, log)
                 return Ended(child.wait())
             if time.monotonic() > deadline:
                 end_group(child)
@@ -151,7 +170,7 @@ def attend(child: subprocess.Popen[bytes], sink: Callable[[bytes], None], tick: 
         os.close(pidfd)
 
 
-def pump(fd: int, sink: Callable[[bytes], None]) -> bool:
+def pump(fd: int, log: Sink) -> bool:
     """Copy what can be read now; False at the end of the stream."""
     for _ in range(256):  # then let the caller look at the clock: a flood must not hide the end
         try:
@@ -160,7 +179,7 @@ def pump(fd: int, sink: Callable[[bytes], None]) -> bool:
             return True
         if not data:
             return False
-        sink(data)
+        log.write(data)
     return True
 
 
