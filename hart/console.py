@@ -34,13 +34,18 @@ def paint(text: str, code: str, stream: IO[str]) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if colourful(stream) else text
 
 
+def harmless(text: str) -> str:
+    """A text in which control characters other than newline and tab are shown, never sent to the terminal: names come from strangers."""
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
 def say(text: str) -> None:
     """One line about what is happening."""
-    print(text, file=sys.stderr, flush=True)
+    print(harmless(text), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
-    print(f"{paint('warning:', YELLOW, sys.stderr)} {text}", file=sys.stderr, flush=True)
+    print(f"{paint('warning:', YELLOW, sys.stderr)} {harmless(text)}", file=sys.stderr, flush=True)
 
 
 def show_json(data: Any) -> None:
@@ -104,9 +109,9 @@ def show_error(error: SteadError) -> None:
         }
         print(json.dumps(shown | ({"data": error.data} if error.data else {}), default=str), file=sys.stderr)
         return
-    print(f"{paint('error:', RED, sys.stderr)} {error.thing}: {error.cause}", file=sys.stderr)
+    print(f"{paint('error:', RED, sys.stderr)} {harmless(f'{error.thing}: {error.cause}')}", file=sys.stderr)
     if error.next:
-        print(f"  next: {error.next}", file=sys.stderr)
+        print(f"  next: {harmless(error.next)}", file=sys.stderr)
 
 
 def show_bug(error: Exception) -> None:
