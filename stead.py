@@ -22,7 +22,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "pkg promote": ("depot.cli", "promote", "Put a published package into a channel"),
     "pkg demote": ("depot.cli", "demote", "Take a package out of a channel"),
     "pkg channels": ("depot.cli", "channels", "Show the channels of a published package"),
-    "pkg search": ("depot.cli", "search", "Search a depot, or with --local the installed packages"),
+    "pkg search": ("depot.cli", "search", "Find packages in a depot"),
     "pkg uninstall": ("hart.cli", "uninstall", "Remove an installed package and what only it needed"),
     "pkg list": ("hart.cli", "list_installed", "List installed packages"),
     "pkg path": ("hart.cli", "path", "Print where a package is installed"),

@@ -1,0 +1,322 @@
+"""The install hook: a package's own last step of being installed (reference: supervisor 3, packages 5.4 step 6).
+
+Rules: it runs once until it has succeeded; its exit code stands in INSTALL_HOOK_STATUS inside the package. It sees `pkg` and `cfg` only
+(default < environment < user file: there is no ring here). `config_install/` is rendered before it. It runs in its own process group, as
+the service's user where we may switch, without standard input, with a deadline and a cap on what it writes; the whole group is killed at
+the deadline. Habitat has neither deadline nor cap. `hook_context` and `wanted_user` are pure; the rest is the driver. Which packages come
+when is decided in `depot/fetch.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from hart.errors import ConfigError, LimitError, NotFoundError, ServiceError
+from hart.files import make_dirs, storage, write_atomic
+from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
+
+if TYPE_CHECKING:
+    from hart.installed import InstalledPackage, InstalledTree
+
+    from hart.ident import Ident
+    from hart.metafiles import Metadata
+    from hart.root import Root
+
+STATUS_FILE = "INSTALL_HOOK_STATUS"
+SERVICE_DIRS = ("config", "config_install", "data", "files", "static", "var")  # of the service's user; hooks and logs are ours
+DEFAULT_USER = "hab"
+OUR_SECRETS = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY", "HAB_CTL_SECRET"})  # no package's business
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookRun:
+    """How one run ended. `code` None: killed at the deadline; negative: ended by that signal. `dropped` bytes were over the log's cap."""
+
+    code: int | None
+    stdout: Path
+    stderr: Path
+    dropped: int
+
+
+def hook_context(
+    meta: Metadata, path: Path, root: Root, config: Mapping[str, Any], *, user: str, group: str, env: Mapping[str, str]
+) -> dict[str, Any]:
+    """What an install hook's template sees: `pkg` and `cfg`. `env` is the package's runtime environment."""
+    service = root.service(meta.ident.name)
+    pkg = {
+        "ident": str(meta.ident),
+        "origin": meta.ident.origin,
+        "name": meta.ident.name,
+        "version": meta.ident.version,
+        "release": meta.ident.release,
+        "deps": [{"origin": dep.origin, "name": dep.name, "version": dep.version, "release": dep.release} for dep in meta.deps],
+        "env": dict(env),
+        "exposes": [str(port) for port in meta.exposes],
+        "exports": dict(meta.exports),
+        "path": str(path),
+        "svc_path": str(service),
+        **{f"svc_{name}_path": str(service / name) for name in SERVICE_DIRS},
+        "svc_pid_file": str(service / "PID"),
+        "svc_run": str(service / "run"),
+        "svc_user": user,
+        "svc_group": group,
+    }
+    return {"pkg": pkg, "cfg": dict(config)}
+
+
+def wanted_user(meta: Metadata, *, known: bool, may_switch: bool, ours: tuple[str, str]) -> tuple[str, str]:
+    """User and group of a hook: the package's own, else `hab` when this host has both (`known`), else ours (supervisor 1.4)."""
+    if not may_switch:
+        return ours
+    if meta.svc_user is not None:
+        return meta.svc_user, meta.svc_group or meta.svc_user
+    return (DEFAULT_USER, DEFAULT_USER) if known else ours
+
+
+def pending(package: InstalledPackage) -> bool:
+    """Whether the package has an install hook that has not succeeded yet."""
+    if not (package.path / "hooks" / "install").is_file():
+        return False
+    try:
+        return (package.path / STATUS_FILE).read_bytes()[:16].strip() != b"0"
+    except FileNotFoundError:
+        return True
+
+
+def run_pending_hooks(package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str]) -> list[Ident]:
+    """Run what has not succeeded yet among a package and all that it needs, deepest first; returns whose hooks ran. Blocking."""
+    ran = []
+    for each in reversed(tree.closure(package)):
+        if pending(each):
+            run_install_hook(each, tree, environ=environ)
+            ran.append(each.ident)
+    return ran
+
+
+def run_install_hook(
+    package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], timeout_s: float = INSTALL_HOOK_S
+) -> HookRun:
+    """Render and run it (blocking), store its status. ServiceError: it failed. ConfigError, TemplateError: it cannot be rendered."""
+    from hart.config import environment_layer, merge
+
+    from hart.toml import loads
+
+    root, meta = tree.root, package.metadata
+    name = meta.ident.name
+    user_file = root.user_config(name)
+    layers: list[Mapping[str, Any]] = [loads(meta.default_config, thing=f"default.toml of {package.ident}")]
+    layers.append(environment_layer(name, environ))
+    if user_file.is_file():
+        layers.append(loads(user_file.read_bytes(), thing=str(user_file)))
+    environment = tree.environment(package, {key: value for key, value in environ.items() if key not in OUR_SECRETS})
+    own = {key: value for key, value in environment.items() if environ.get(key) != value}
+    user, group = _owner(meta)
+    context = hook_context(meta, package.path, root, merge(*layers), user=user, group=group, env=own)
+
+    service = _service_directories(root, name, user, group)
+    strict = meta.strict_templates
+    _render_tree(package.path / "config_install", service / "config_install", context, strict=strict)
+    hook = service / "hooks" / "install"
+    _render_file(package.path / "hooks" / "install", hook, context, strict=strict, hook=True, mode=0o755)
+
+    run = _run(hook, service, environment, user, group, timeout_s)
+    write_atomic(package.path / STATUS_FILE, b"%d\n" % (run.code if run.code is not None else 128 + signal.SIGKILL))
+    if run.code != 0:
+        raise ServiceError(
+            f"install hook of {package.ident}",
+            _how_it_failed(run, timeout_s),
+            next=f"see {run.stderr} and {run.stdout}; the package is installed, and the hook runs again with the next install",
+            code=run.code,
+        )
+    return run
+
+
+def _how_it_failed(run: HookRun, timeout_s: float) -> str:
+    if run.code is None:
+        return f"was killed after {timeout_s:g} s"
+    if run.code < 0:
+        return f"was ended by {signal.Signals(-run.code).name}"
+    return f"failed with exit code {run.code}"
+
+
+def _owner(meta: Metadata) -> tuple[str, str]:
+    """Ask this host who may run the hook; raises NotFoundError when the package names a user that does not exist."""
+    import grp
+    import pwd
+
+    def known(user: str, group: str) -> bool:
+        try:
+            pwd.getpwnam(user)
+            grp.getgrnam(group)
+        except KeyError:
+            return False
+        return True
+
+    ours = (_name_of(pwd.getpwuid, os.geteuid(), "pw_name"), _name_of(grp.getgrgid, os.getegid(), "gr_name"))
+    user, group = wanted_user(meta, known=known(DEFAULT_USER, DEFAULT_USER), may_switch=os.geteuid() == 0, ours=ours)
+    if (user, group) != ours and not known(user, group):
+        raise NotFoundError(
+            f"user {user}:{group} of {meta.ident}",
+            "does not exist on this host",
+            next=f"create it (useradd --system {user}), then install again; or pass --ignore-install-hook",
+        )
+    return user, group
+
+
+def _name_of(lookup: Any, number: int, field: str) -> str:
+    try:
+        return str(getattr(lookup(number), field))
+    except KeyError:  # a container may run us under a uid without a name
+        return str(number)
+
+
+def _service_directories(root: Root, name: str, user: str, group: str) -> Path:
+    """The service's directories with Habitat's owners and modes (reference: supervisor 2.5); those that exist are left as they are."""
+    import shutil
+
+    service = root.service(name)
+    for path in (service, service / "hooks", service / "logs"):
+        make_dirs(path)
+    for each in SERVICE_DIRS:
+        path = service / each
+        if path.is_dir():
+            continue
+        make_dirs(path)
+        with storage(path):
+            if os.geteuid() == 0 and not user.isdigit():
+                shutil.chown(path, user, group)
+            path.chmod(0o770)
+    return service
+
+
+def _render_tree(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool) -> None:
+    """Every file below `source`, rendered to the same place below `target`; symlinks are not followed out of the package."""
+    if not source.is_dir():
+        return
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            out = target / path.relative_to(source)
+            make_dirs(out.parent, mode=0o770)
+            _render_file(path, out, context, strict=strict, hook=False, mode=0o740)
+            with storage(out):
+                owner = target.stat()
+                if os.geteuid() == 0:
+                    os.chown(out, owner.st_uid, owner.st_gid)
+
+
+def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool, hook: bool, mode: int) -> None:
+    from hart.template.engine import compile_template
+
+    with storage(source):
+        raw = source.open("rb").read(HOOK_SOURCE_MAX + 1)
+    if len(raw) > HOOK_SOURCE_MAX:
+        raise LimitError(str(source), f"is larger than {HOOK_SOURCE_MAX} bytes")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            str(source), "is not UTF-8 text", next="ship binary files with the package's content, not as templates"
+        ) from error
+    rendered = compile_template(text, name=str(source), strict=strict, hook=hook).render(context)
+    write_atomic(target, rendered.encode(), mode=mode)
+
+
+def _run(hook: Path, service: Path, environment: Mapping[str, str], user: str, group: str, timeout_s: float) -> HookRun:
+    """Run a rendered hook to its end or its deadline."""
+    switch: dict[str, Any] = {}
+    if os.geteuid() == 0 and not user.isdigit():
+        switch = {"user": user, "group": group, "extra_groups": os.getgrouplist(user, _gid(group))}
+    logs = {name: service / "logs" / f"install.{name}.log" for name in ("stdout", "stderr")}
+    try:
+        process = subprocess.Popen(
+            [str(hook)],
+            cwd=service,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            **switch,
+        )
+    except OSError as error:
+        raise ServiceError(
+            f"install hook {hook}",
+            f"cannot be started: {error.strerror}",
+            next="check its first line (`#!`) and that its interpreter is installed",
+        ) from error
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr, logs["stdout"].open("wb") as out, logs["stderr"].open("wb") as err:
+        dropped = _collect(process, {process.stdout: out, process.stderr: err}, timeout_s)
+    return HookRun(
+        code=process.returncode if dropped is not None else None, stdout=logs["stdout"], stderr=logs["stderr"], dropped=dropped or 0
+    )
+
+
+def _gid(group: str) -> int:
+    import grp
+
+    return grp.getgrnam(group).gr_gid
+
+
+def _collect(process: subprocess.Popen[bytes], pipes: Mapping[IO[bytes], IO[bytes]], timeout_s: float) -> int | None:
+    """Copy both pipes to their logs until the hook has ended; returns the bytes over the caps, None when the deadline passed first.
+
+    A grandchild may keep a pipe open after the hook has ended: what the hook left behind is killed with its group, as at the deadline.
+    """
+    deadline = time.monotonic() + timeout_s
+    written = dict.fromkeys(pipes, 0)
+    dropped = 0
+    in_time = False
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            selector.register(pidfd, selectors.EVENT_READ)
+            ended = False
+            while not ended and (left := deadline - time.monotonic()) > 0:
+                ready = [key.fileobj for key, _ in selector.select(left)]
+                ended = pidfd in ready
+                if ended:
+                    _kill_group(process.pid)  # before the last read, so that nobody writes on while we empty the pipes
+                for pipe in [pipe for pipe in pipes if pipe in ready or ended]:
+                    while block := _read(pipe):
+                        kept = block[: INSTALL_HOOK_OUTPUT_MAX - written[pipe]]
+                        pipes[pipe].write(kept)
+                        written[pipe] += len(kept)
+                        dropped += len(block) - len(kept)
+                        if time.monotonic() > deadline:
+                            break
+                    if block == b"" and not ended:
+                        selector.unregister(pipe)
+            in_time = ended
+        finally:
+            os.close(pidfd)
+            _kill_group(process.pid)
+            process.wait()
+    return dropped if in_time else None
+
+
+def _read(pipe: IO[bytes]) -> bytes | None:
+    """What is there now; empty at the end, None when nothing waits."""
+    try:
+        return os.read(pipe.fileno(), CHUNK)
+    except BlockingIOError:
+        return None
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
