@@ -120,10 +120,11 @@ def adopt(record: Record, boot_id: str) -> Process | None:
     except OSError:
         return None
     found = procfs.stat(held.pid)  # after opening: from here on the pidfd keeps meaning what we look at
-    if found is None or found.start_time != held.start_time:
+    ours = found is not None and found.ppid == os.getpid()
+    if found is None or found.start_time != held.start_time or (found.dead and not ours):
         os.close(pidfd)
         return None
-    return Process(record, pidfd, ours=found.ppid == os.getpid())
+    return Process(record, pidfd, ours=ours)
 
 
 def _send(pidfd: int, signum: int) -> bool:
