@@ -151,7 +151,7 @@ class _translated:  # noqa: N801  reads as what it does
                 return UnavailableError(str(path), "is locked by another program")
             case code if code in (_IOERR, _READONLY):
                 self._catalog.failed = True
-                return StorageError(str(path), f"the disk failed: {error}", status=503)
+                return StorageError(str(path), f"the disk failed: {error}", status=503, disk_failed=True)
             case _:
                 return StorageError(str(path), str(error), status=500)
 

@@ -15,6 +15,8 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +38,7 @@ class Store:
         self.catalog = catalog
         self.blobs = blobs
         self.read_only = False
+        self.publishing = ThreadPoolExecutor(limits.PUBLISHERS, thread_name_prefix="publish")
         self._lock = lock
 
     async def read(self, query: Callable[[Reader], T]) -> T:
@@ -64,12 +67,13 @@ class Store:
         old = [found for found in await asyncio.to_thread(list, self.blobs.all(now_s)) if found.age_s > limits.ORPHAN_AGE_S]
         count = 0
         for found in old:
-            if not await self.read(lambda reader, name=found.checksum: reader.is_referenced(name)):
+            if not await self.read(methodcaller("is_referenced", found.checksum)):
                 await asyncio.to_thread(self.blobs.remove, found.checksum)
                 count += 1
         return count
 
     async def close(self) -> None:
+        await asyncio.to_thread(self.publishing.shutdown)
         await self.catalog.close()
         os.close(self._lock)
 
