@@ -73,7 +73,8 @@ TOML_DEPTH_MAX: Final = 30  # of the parsed document: what merging, schema and r
 TOML_KEYS_MAX: Final = 10_000  # keys and table headers: bounds the objects made, some 100 bytes each
 TOML_WORD_MAX: Final = 512  # characters of a bare key, number or date: Python refuses 4,300 digits, slowly
 WIRE_MAX: Final = 4 * MIB  # a whole message: a full state exchange of 10,000 members
-WIRE_ARRAY_MAX: Final = 8192  # items; the reader allocates this before it sees them, 511 deep at most: 32 MB
+WIRE_ARRAY_MAX: Final = 8192  # items; the reader allocates this before it sees them, 1023 deep at most: 64 MB for a moment
+WIRE_DEPTH_MAX: Final = 64  # of a value: far from Python's own stack, which repr, JSON and merging use
 WIRE_MAP_MAX: Final = 4096  # entries of one map
 WIRE_TEXT_MAX: Final = 1 * MIB  # bytes of one text or binary value: the largest ring document
 

@@ -114,9 +114,6 @@ def _scan(text: str, thing: str) -> None:
         line = bare.count("\n", 0, position) + 1
         raise LimitError(thing, f"line {line}: {cause}", line=line)
 
-    keys = bare.count("=") + len(_HEADER.findall(bare))
-    if keys > TOML_KEYS_MAX:
-        raise LimitError(thing, f"has more than {TOML_KEYS_MAX} keys")
     if word := _WORD.search(bare):
         refuse(word.start(), f"a word is longer than {TOML_WORD_MAX} characters")
     if dotted := _DOTTED.search(bare):
@@ -126,6 +123,9 @@ def _scan(text: str, thing: str) -> None:
         depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
         if depth > TOML_NESTING_MAX:
             refuse(bracket.start(), f"brackets are nested deeper than {TOML_NESTING_MAX}")
+    keys = bare.count("=") + len(_HEADER.findall(bare))
+    if keys > TOML_KEYS_MAX:
+        raise LimitError(thing, f"has more than {TOML_KEYS_MAX} keys")
 
 
 def _check(data: dict[str, Any], thing: str) -> None:

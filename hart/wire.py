@@ -4,8 +4,8 @@ A value is None, bool, an integer of 64 bits, a float that is a number, text, by
 values.
 
 Rules: decoding bounds the whole message, every array, map, text and binary; it refuses extension types (timestamps too), duplicate keys
-(readers that disagree on the winner disagree on the message), NaN (not equal to itself, so no merge would end), bytes behind the value, and
-nesting beyond msgpack's own stack of 511. Encoding refuses what decoding would, within the same maxima of the message.
+(readers that disagree on the winner disagree on the message), NaN (not equal to itself, so no merge would end), nesting that others could
+not walk, and bytes behind the value. Encoding refuses NaN, nesting and size too; the maxima inside a message are the receiver's to check.
 A tuple is written as a list and read back as one.
 
 Not here: what a message means (each protocol checks keys, types and ranges after this), encryption.
@@ -20,10 +20,12 @@ from typing import Any, NoReturn
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from hart.errors import FormatError, LimitError
-from hart.limits import WIRE_ARRAY_MAX, WIRE_MAP_MAX, WIRE_MAX, WIRE_TEXT_MAX
+from hart.limits import WIRE_ARRAY_MAX, WIRE_DEPTH_MAX, WIRE_MAP_MAX, WIRE_MAX, WIRE_TEXT_MAX
 
-# How the first two bytes of every NaN look, as a float of 32 or 64 bits; most messages have none, and need no walk.
+# Most messages need no walk: how the first two bytes of every NaN look, as a float of 32 or 64 bits, and all bytes but those that begin an
+# array or map (a value that is nested d deep has at least d of these).
 _MAYBE_NAN = re.compile(rb"[\xca\xcb][\x7f\xff]")
+_NO_CONTAINER = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
 
 
 def encode(value: Any) -> bytes:
@@ -34,7 +36,7 @@ def encode(value: Any) -> bytes:
         raise FormatError("message", f"cannot be encoded: {error}") from error
     if len(data) > WIRE_MAX:
         raise LimitError("message", f"is larger than {WIRE_MAX} bytes")
-    _refuse_nan(data, value, "message")
+    _check(data, value, "message")
     return data
 
 
@@ -58,10 +60,10 @@ def decode(data: bytes, *, thing: str, limit: int = WIRE_MAX) -> Any:
             max_ext_len=0,
         )
     except msgpack.StackError:
-        raise LimitError(thing, "is nested too deeply") from None
+        raise LimitError(thing, f"is nested deeper than {WIRE_DEPTH_MAX}") from None
     except (ValueError, TypeError) as error:
         raise FormatError(thing, f"is not a message: {error}") from None
-    _refuse_nan(data, value, thing)
+    _check(data, value, thing)
     return value
 
 
@@ -76,16 +78,20 @@ def _no_extension(code: int, _data: bytes) -> NoReturn:
     raise ValueError(f"extension type {code} is not known")
 
 
-def _refuse_nan(data: bytes, value: Any, thing: str) -> None:
-    if not _MAYBE_NAN.search(data):
+def _check(data: bytes, value: Any, thing: str) -> None:
+    """Depth and NaN of a value and its bytes, without recursion."""
+    if len(data.translate(None, _NO_CONTAINER)) <= WIRE_DEPTH_MAX and not _MAYBE_NAN.search(data):
         return
-    rest = [value]
-    while rest:
-        item = rest.pop()
-        if isinstance(item, float):
-            if math.isnan(item):
+    level = [value]
+    for _ in range(WIRE_DEPTH_MAX + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, float) and math.isnan(item):
                 raise FormatError(thing, "has a float that is not a number")
-        elif isinstance(item, dict):
-            rest.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            rest.extend(item)
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, (list, tuple)):
+                below.extend(item)
+        level = below
+    if level:
+        raise LimitError(thing, f"is nested deeper than {WIRE_DEPTH_MAX}")
