@@ -54,7 +54,7 @@ class SqliteCatalog:
         if not self.failed:
             await loop.run_in_executor(self._writing, self._checkpoint)
         await loop.run_in_executor(None, self._writing.shutdown)
-        for connection in self._connections:
+        for connection in reversed(self._connections):  # the writer last: the last one that leaves removes the log
             connection.close()
 
     def start(self) -> None:

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet
 
 from aiohttp import http_parser, web
 
@@ -66,13 +65,14 @@ HANDLERS: Final[dict[Route, Handler]] = {
 }
 ALSO_HEAD: Final = (routes.STATUS, routes.DOWNLOAD)
 
-_SPOKE: Final[WeakSet[web.RequestHandler]] = WeakSet()  # connections that have sent a whole request
+SPOKE: Final = web.AppKey("spoke", set[object])  # connections that have sent a whole request head
 
 
 def application(depot: Depot) -> web.Application:
     """The web application of one depot."""
     app = web.Application(middlewares=[_border], client_max_size=limits.REQUEST_TEXT_MAX)
     app[serve_download.PROVEN] = serve_download.Proven(asyncio.get_running_loop().time)
+    app[SPOKE] = set()
     app.on_response_prepare.append(_without_version)
     for route in routes.ROUTES:
         handler = _entry(depot, HANDLERS[route])
@@ -112,8 +112,7 @@ async def _identify(depot: Depot, request: web.Request) -> StoredToken | None:
 @web.middleware
 async def _border(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """Translate every error into its answer, and log changes and failures."""
-    if request.protocol is not None:
-        _SPOKE.add(request.protocol)
+    request.app[SPOKE].add(request.protocol)
     loop = asyncio.get_running_loop()
     started = loop.time()
     cause = ""
@@ -178,8 +177,9 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve until the block ends; gives the port. Requests under way have SHUTDOWN_S to finish. UnavailableError when it cannot listen."""
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise UsageError("AIOHTTP_NO_EXTENSIONS", "the server needs aiohttp's compiled HTTP parser", next="unset it and reinstall aiohttp")
+    app = application(depot)
     runner = web.AppRunner(
-        application(depot),
+        app,
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=limits.KEEPALIVE_S,
@@ -198,20 +198,23 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
                 f"{host}:{port}", f"cannot listen: {error.strerror}", next="choose another --listen or --port"
             ) from error
         async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(_close_silent(runner))
+            watch = tasks.create_task(_close_silent(app, runner))
             yield int(runner.addresses[0][1])
             watch.cancel()
     finally:
         await runner.cleanup()
 
 
-async def _close_silent(runner: web.AppRunner) -> None:
+async def _close_silent(app: web.Application, runner: web.AppRunner) -> None:
     """Close connections that have sent no whole request in time (slowloris): aiohttp's own timer begins after the first one."""
     loop = asyncio.get_running_loop()
-    seen: WeakKeyDictionary[web.RequestHandler, float] = WeakKeyDictionary()
+    since: dict[object, float] = {}
     while runner.server is not None:
-        for connection in list(runner.server.connections):
-            first = seen.setdefault(connection, loop.time())
-            if connection not in _SPOKE and loop.time() - first > limits.HEADER_S and connection.transport is not None:
+        connections, now = runner.server.connections, loop.time()
+        app[SPOKE].intersection_update(connections)
+        since = {connection: since.get(connection, now) for connection in connections}
+        for connection in connections:
+            silent = connection not in app[SPOKE] and now - since[connection] > limits.HEADER_S
+            if silent and connection.transport is not None:
                 connection.transport.abort()
         await asyncio.sleep(limits.HEADER_S / 3)

@@ -100,7 +100,7 @@ def take_lock(directory: Path) -> int:
         except BlockingIOError:
             os.close(lock)
             raise ConflictError(
-                f"depot in {directory}", "is in use by another process", next="stop that `stead depot serve` first"
+                f"depot in {directory}", "is in use by another process", next="stop that `stead depot serve` first", lock=True
             ) from None
     return lock
 
