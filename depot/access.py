@@ -8,7 +8,7 @@ Only a digest is stored; an unknown id costs the same comparison as a wrong secr
     read                        nothing beyond what everybody may read; names the account     any
     publish:ORIGIN|*            upload packages                                               member
     promote:ORIGIN|*[/CHANNEL]  promote, demote, create and delete channels                   maintainer
-    admin                       create origins; add signing keys to own origins               administrator (own origins)
+    admin                       all that the account may: also create origins, add keys       administrator for keys
 
 A new signing key wants `admin`, not `publish`: a stolen publishing token must not be able to bring its own key.
 Source: threats 4.2; the roles and 401 against 403 are Builder's (reference: depot API 0). Not here: where tokens are kept.
@@ -100,12 +100,14 @@ class Scope:
         return f"{self.verb}{origin}" + (f"/{self.channel}" if self.channel else "")
 
     def covers(self, need: Need) -> bool:
+        if self.verb is Verb.ADMIN:
+            return True
         if self.verb is not need.verb:
             return False
         return self.origin in (None, "*", need.origin) and self.channel in (None, need.channel)
 
 
-DEFAULT_SCOPES: Final = (Scope(Verb.ADMIN), Scope(Verb.PUBLISH, "*"), Scope(Verb.PROMOTE, "*"))
+DEFAULT_SCOPES: Final = (Scope(Verb.ADMIN),)
 
 
 @dataclass(frozen=True, slots=True)

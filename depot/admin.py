@@ -145,14 +145,14 @@ async def _alone(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 @_data
 @click.option("--account", metavar="NAME", required=True, help="Whose token it is; made if new.")
 @click.option(
-    "--scope", "scopes", multiple=True, help="read, publish:ORIGIN, promote:ORIGIN[/CHANNEL] or admin; again for more.  [default: all]"
+    "--scope", "scopes", multiple=True, help="read, publish:ORIGIN, promote:ORIGIN[/CHANNEL] or admin; again for more.  [default: admin]"
 )
 @click.option("--expires", metavar="TIME", default="90d", show_default=True, help="Life time, such as 12h, 90d or 1y.")
 @_json
 def token_create(root: str | None, data: str | None, account: str, scopes: tuple[str, ...], expires: str, as_json: bool) -> None:
     """Make an access token. It is shown once.
 
-    Without --scope it may do all that its account may: admin, publish:* and promote:*.
+    Without --scope it may do all that its account may.
     """
     from depot import access
 
@@ -201,10 +201,10 @@ def token_revoke(root: str | None, data: str | None, token_id: str, as_json: boo
 def verify(root: str | None, data: str | None, as_json: bool) -> None:
     """Check that every stored package is whole, and that the audit trail was not edited.
 
-    The depot must not be running: stop it, or check a copy.
+    The depot may go on running. Changes nothing.
     """
     from depot.check import check_store
-    from depot.store import open_store
+    from depot.store import open_beside
 
     async def check(store: Store) -> Any:
         try:
@@ -215,7 +215,7 @@ def verify(root: str | None, data: str | None, as_json: bool) -> None:
     directory = data_directory(root, data)
     if not (directory / "depot.sqlite").exists():
         raise SteadError(f"depot in {directory}", "does not exist", next="choose another directory with --data DIR")
-    report = asyncio.run(check(open_store(directory)))
+    report = asyncio.run(check(open_beside(directory)))
     findings = [{"thing": finding.thing, "problem": finding.problem} for finding in report.findings]
     facts = {"packages": report.packages, "audit_entries": report.audit_entries, "audit_head": report.head}
     if as_json:

@@ -113,7 +113,8 @@ class SqliteCatalog:
     def _write(self, change: Callable[[Writer], T], by: str, at_us: int) -> T:
         if self.failed:
             raise UnavailableError("this depot", "is read-only since its disk failed", next="check the disk, then restart the depot")
-        connection: sqlite3.Connection = self._own.writer
+        connection: sqlite3.Connection | None = getattr(self._own, "writer", None)
+        assert connection is not None, "opened for reading only"
         with _translated(self):
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -127,7 +128,8 @@ class SqliteCatalog:
 
     def _checkpoint(self) -> None:
         with _translated(self):
-            self._own.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if hasattr(self._own, "writer"):
+                self._own.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 class _translated:  # noqa: N801  reads as what it does
@@ -154,6 +156,11 @@ class _translated:  # noqa: N801  reads as what it does
                 return StorageError(str(path), f"the disk failed: {error}", status=503, disk_failed=True)
             case _:
                 return StorageError(str(path), str(error), status=500)
+
+
+def read_catalog(path: Path) -> SqliteCatalog:
+    """A catalog that another process writes, for reading only."""
+    return SqliteCatalog(path)
 
 
 def open_catalog(path: Path) -> SqliteCatalog:

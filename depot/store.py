@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from depot.blobs import Blobs, DirectoryBlobs
 from depot.catalog import Catalog, Reader, Writer
-from depot.database import open_catalog
+from depot.database import open_catalog, read_catalog
 from hart import limits
 from hart.errors import ConflictError, StorageError, UnavailableError
 from hart.files import make_dirs, storage
@@ -75,13 +75,17 @@ class Store:
     async def close(self) -> None:
         await asyncio.to_thread(self.publishing.shutdown)
         await self.catalog.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
 
 def open_store(directory: Path) -> Store:
     """Open or create a depot's data; blocking. ConflictError when another process has it."""
     make_dirs(directory, mode=0o700)
-    lock = take_lock(directory)
+    return _locked(directory, take_lock(directory))
+
+
+def _locked(directory: Path, lock: int) -> Store:
     try:
         blobs = DirectoryBlobs(directory)
         blobs.sweep()
@@ -89,6 +93,19 @@ def open_store(directory: Path) -> Store:
     except BaseException:
         os.close(lock)
         raise
+
+
+def open_beside(directory: Path) -> Store:
+    """Open an existing depot's data for reading only, whether or not another process has it; blocking."""
+    try:
+        lock = take_lock(directory)
+    except ConflictError:  # a server runs: its log is readable, and rows never refer to blobs that are not there yet
+        catalog = read_catalog(directory / "depot.sqlite")
+    else:  # nobody runs: a log that was left behind must be put right first, and nobody may start meanwhile
+        return _locked(directory, lock)
+    store = Store(directory, catalog, DirectoryBlobs(directory), -1)
+    store.read_only = True
+    return store
 
 
 def take_lock(directory: Path) -> int:
