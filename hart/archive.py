@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from hart import members
 from hart.errors import ConflictError, FormatError, LimitError
@@ -30,7 +30,7 @@ from hart.members import DEFAULT, ArchiveCaps, Parts
 from hart.metafiles import INDEXED
 from hart.tarball import pack
 from hart.tarstream import Kind, Member, TarReader
-from hart.xzstream import XzReader
+from hart.xzstream import Readable, XzReader
 
 __all__ = ["DEFAULT", "ArchiveCaps", "Extracted", "extract", "pack", "read_metafiles"]
 
@@ -194,7 +194,7 @@ class Extraction:
 
 
 def extract(
-    payload: BinaryIO, into: Path, ident: Ident, *, caps: ArchiveCaps = DEFAULT, stores: Sequence[str] = (members.STORE,)
+    payload: Readable, into: Path, ident: Ident, *, caps: ArchiveCaps = DEFAULT, stores: Sequence[str] = (members.STORE,)
 ) -> Extracted:
     """Write the content of `hab/pkgs/O/N/V/R/` directly below `into`, an existing empty directory of the caller's.
 
@@ -209,7 +209,7 @@ def extract(
         return Extraction(reader, tree, ident, stores).run()
 
 
-def read_metafiles(payload: BinaryIO, *, caps: ArchiveCaps = DEFAULT, thing: str = "artifact") -> dict[str, bytes]:
+def read_metafiles(payload: Readable, *, caps: ArchiveCaps = DEFAULT, thing: str = "artifact") -> dict[str, bytes]:
     """The metafiles by name, as they are, with default.toml, service.toml and config.schema.json; MANIFEST too, FILES not.
 
     Stops after the last metafile when the archive is marked metafiles-first (ours are), else reads to the end. An archive's metafiles all

@@ -7,7 +7,7 @@ held is one chunk. A caller has verified the signature over these bytes before a
 from __future__ import annotations
 
 import lzma
-from typing import BinaryIO
+from typing import Protocol
 
 from hart.errors import FormatError, LimitError
 from hart.limits import CHUNK, KIB, XZ_MEMORY_MAX
@@ -16,10 +16,16 @@ from hart.members import ArchiveCaps
 INPUT = 64 * KIB  # a step of the ratio check: what this can swell to before it is judged stays near ARCHIVE_RATIO_FREE
 
 
+class Readable(Protocol):
+    """What bytes come from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class XzReader:
     """Reads what one xz stream holds. `raw` stands at the stream's first byte; `thing` names it in errors."""
 
-    def __init__(self, raw: BinaryIO, caps: ArchiveCaps, *, thing: str) -> None:
+    def __init__(self, raw: Readable, caps: ArchiveCaps, *, thing: str) -> None:
         self.raw = raw
         self.caps = caps
         self.thing = thing

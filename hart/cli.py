@@ -1,0 +1,197 @@
+"""`stead pkg list | path | env | exec | dependencies | provides | uninstall`: the installed tree, with Habitat's names and arguments
+(packages 5.5). Files and keys are `hart/cli_artifact.py` and `hart/cli_keys.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hart.ident import Ident
+    from hart.installed import InstalledTree
+
+
+root_option = click.option("--root", metavar="DIR", help="Root of the tree; default STEAD_ROOT, else /hab.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def tree_at(root: str | None) -> InstalledTree:
+    """The installed tree that the option and the environment choose."""
+    from hart.installed import InstalledTree
+    from hart.root import Root
+
+    return InstalledTree(Root.choose(root, os.environ))
+
+
+def parse_ident(text: str) -> Ident:
+    from hart.ident import Ident
+
+    return Ident.parse(text)
+
+
+@click.command("list")
+@click.argument("ident", required=False, metavar="[IDENT]")
+@click.option("-a", "--all", "everything", is_flag=True, help="All installed packages.")
+@click.option("-o", "--origin", metavar="ORIGIN", help="The packages of one origin.")
+@root_option
+@json_option
+def list_installed(ident: str | None, origin: str | None, root: str | None, *, everything: bool, as_json: bool) -> None:
+    """List installed packages: those that satisfy IDENT, those of an origin, or all."""
+    from hart.console import show_rows
+    from hart.errors import UsageError
+
+    if sum((ident is not None, origin is not None, everything)) > 1:
+        raise UsageError("stead pkg list", "takes one of IDENT, --origin and --all")
+    tree = tree_at(root)
+    packages = tree.list(parse_ident(ident) if ident else None)
+    rows = [
+        {"ident": str(package.ident), "path": str(package.path), "service": package.metadata.is_service}
+        for package in packages
+        if origin in (None, package.ident.origin)
+    ]
+    wanted = ident or (f"{origin}/…" if origin else "a package")
+    empty = f"nothing is installed under {tree.root.path} that is {wanted}; next: stead pkg install {ident or 'ORIGIN/NAME'}"
+    show_rows(rows, ["ident"], as_json=as_json, empty=empty)
+
+
+@click.command("path")
+@click.argument("ident")
+@root_option
+@json_option
+def path(ident: str, root: str | None, *, as_json: bool) -> None:
+    """Print where the newest installed package that satisfies IDENT is."""
+    from hart.console import show_json
+
+    package = tree_at(root).get(parse_ident(ident))
+    if as_json:
+        show_json({"ident": str(package.ident), "path": str(package.path)})
+    else:
+        click.echo(str(package.path))
+
+
+@click.command("env")
+@click.argument("ident")
+@root_option
+@json_option
+def env(ident: str, root: str | None, *, as_json: bool) -> None:
+    """Print a package's runtime environment, as lines for a shell."""
+    import shlex
+
+    from hart.closure import runtime_environment
+    from hart.console import show_json
+
+    tree = tree_at(root)
+    variables = runtime_environment(tree.complete_metadata(tree.get(parse_ident(ident))))
+    if as_json:
+        show_json(variables)
+        return
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("ident")
+@click.argument("command")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@root_option
+def exec_command(ident: str, command: str, args: tuple[str, ...], root: str | None) -> None:
+    """Run COMMAND with ARGS in a package's runtime environment. Options of ours come before IDENT."""
+    from hart.errors import NotFoundError, UsageError
+
+    tree = tree_at(root)
+    package = tree.get(parse_ident(ident))
+    try:
+        os.execvpe(command, [command, *args], tree.environment(package, os.environ))  # noqa: S606  that is what the verb is for
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(
+            f"command {command}",
+            f"is not on the PATH of {package.ident}",
+            next=f"stead pkg provides {os.path.basename(command)}",  # noqa: PTH119  a word, not a path of ours
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"command {command}", f"cannot be run: {error}") from error
+
+
+@click.command("dependencies")
+@click.argument("ident")
+@click.option("-t", "--transitive", is_flag=True, help="Also what those need, and so on.")
+@click.option("-r", "--reverse", is_flag=True, help="Who needs IDENT, instead of what it needs.")
+@root_option
+@json_option
+def dependencies(ident: str, root: str | None, *, transitive: bool, reverse: bool, as_json: bool) -> None:
+    """Show what an installed package needs, or who needs it."""
+    from hart.console import show_rows
+
+    tree = tree_at(root)
+    package = tree.get(parse_ident(ident))
+    if reverse:
+        found = [member.ident for member in tree.dependants(package.ident, transitive=transitive)]
+        empty = f"no installed package needs {package.ident}"
+    else:
+        found = list(package.metadata.tdeps if transitive else package.metadata.deps)
+        empty = f"{package.ident} needs no other package"
+    show_rows([{"ident": str(member)} for member in found], ["ident"], as_json=as_json, empty=empty)
+
+
+@click.command("provides")
+@click.argument("file")
+@click.option("-r", "--full-releases", is_flag=True, help="Show version and release too.")
+@click.option("-p", "--full-paths", is_flag=True, help="Show the path of the file.")
+@root_option
+@json_option
+def provides(file: str, root: str | None, *, full_releases: bool, full_paths: bool, as_json: bool) -> None:
+    """Find the installed packages that have a file named FILE."""
+    from hart.console import show_rows
+    from hart.errors import UsageError
+
+    if not file or "/" in file:
+        raise UsageError(f"file {file!r}", "is not a plain file name", next="stead pkg provides redis-server")
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for package, where in tree_at(root).provides(file):
+        row = {"ident": str(package.ident if full_releases else package.ident.family)}
+        if full_paths:
+            row["path"] = str(where)
+        rows.setdefault(tuple(row.values()), row)
+    columns = ["ident", "path"] if full_paths else ["ident"]
+    empty = f"no installed package has a file {file}; next: stead pkg search {file}"
+    show_rows(list(rows.values()), columns, as_json=as_json, empty=empty)
+
+
+@click.command("uninstall")
+@click.argument("ident")
+@click.option("-d", "--dryrun", is_flag=True, help="Only show what would be removed.")
+@click.option("--no-deps", is_flag=True, help="Keep what only this package needed.")
+@click.option("--exclude", multiple=True, metavar="IDENT", help="Keep this one; may be given several times.")
+@click.option("--keep-latest", type=click.IntRange(min=0), metavar="N", help="Remove all releases of IDENT but the newest N.")
+@root_option
+@json_option
+def uninstall(
+    ident: str,
+    exclude: tuple[str, ...],
+    keep_latest: int | None,
+    root: str | None,
+    *,
+    dryrun: bool,
+    no_deps: bool,
+    as_json: bool,
+) -> None:
+    """Remove the newest installed package that satisfies IDENT, and what only it needed."""
+    from hart.console import say, show_rows
+
+    removed = tree_at(root).uninstall(
+        parse_ident(ident),
+        dry_run=dryrun,
+        exclude=[parse_ident(text) for text in exclude],
+        keep_latest=keep_latest,
+        no_deps=no_deps,
+    )
+    for kept in removed.kept:
+        needed = f" by {', '.join(map(str, kept.needed_by))}" if kept.needed_by else ""
+        say(f"kept {kept.ident}: {kept.why}{needed}")
+    state = "would be removed" if dryrun else "removed"
+    rows = [{"ident": str(member), "state": state} for member in removed.packages]
+    empty = f"nothing of {ident} is there to remove; next: stead pkg list {ident}"
+    show_rows(rows, ["state", "ident"], as_json=as_json, empty=empty)
