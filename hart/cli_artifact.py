@@ -41,13 +41,16 @@ def hash_files(sources: tuple[Path, ...], *, as_json: bool) -> None:
     """Print the BLAKE2b checksum of each SOURCE, or of each file that a line of standard input names."""
     from hart.artifact import checksum
     from hart.console import show_json
+    from hart.errors import UsageError
 
-    paths = sources or tuple(Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip())
+    paths = sources or tuple(Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in sys.stdin.buffer if line.strip())
+    if any("\0" in str(path) for path in paths):
+        raise UsageError("standard input", "has a NUL character", next="one file name a line, for example from find without -print0")
     if as_json:
         show_json([{"path": str(path), "blake2b": checksum(path)} for path in paths])
         return
     for path in paths:
-        click.echo(f"{checksum(path)}  {os.fspath(path)}")
+        click.echo(f"{checksum(path)}  ".encode() + os.fsencode(path))  # a name need not be UTF-8
 
 
 @click.command("sign")
@@ -78,8 +81,8 @@ def verify(source: str, root: str | None, cache_key_path: str | None, *, as_json
     path = Path(source)
     if path.is_file():
         _verify_file(path, keys, as_json=as_json)
-    elif path.suffix == ".hart" or path.is_absolute():
-        raise NotFoundError(source, "no such file")
+    elif path.suffix == ".hart" or path.is_absolute() or "/" not in source:
+        raise NotFoundError(source, "no such file", next="stead pkg verify FILE, or stead pkg verify ORIGIN/NAME for an installed package")
     else:
         _verify_installed(source, root, keys, as_json=as_json)
 

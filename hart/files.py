@@ -42,7 +42,10 @@ def writing(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[
     """
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     with storage(path):
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # nobody knows the temporary's name
         try:
             with os.fdopen(fd, "wb") as out:
                 yield out

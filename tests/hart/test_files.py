@@ -72,6 +72,13 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"content"
 
 
+def test_a_file_that_cannot_be_made_is_named_itself(tmp_path: Path) -> None:
+    """Nobody knows the name of the temporary."""
+    with pytest.raises(NotFoundError) as caught:
+        write_atomic(tmp_path / "missing" / "file", b"content")
+    assert caught.value.thing == str(tmp_path / "missing" / "file")
+
+
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     """Made once, and again is fine."""
     make_dirs(tmp_path / "a" / "b", mode=0o700)
