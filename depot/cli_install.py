@@ -19,12 +19,11 @@ from depot.cli_options import chosen, depot_options, json_option, make_depot, ta
 from hart.cli_keys import cache_options, key_cache
 
 if TYPE_CHECKING:
-    from hart.installed import InstalledPackage, InstalledTree
-
     from depot.client import Depot
     from depot.fetch import Event, InstallReport
     from hart.console import Progress
     from hart.ident import Ident
+    from hart.installed import InstalledPackage, InstalledTree
     from hart.keys import KeyCache
 
 DEFAULT_CHANNEL = "stable"
@@ -56,10 +55,9 @@ class Wish:
 @json_option
 def install(packages: tuple[str, ...], root: str | None, cache_key_path: str | None, *, as_json: bool, **options: Any) -> None:
     """Install packages, each an IDENT or a .hart FILE, with all that they need."""
-    from hart.installed import InstalledTree
-
     from depot.install_hook import run_pending_hooks
     from hart.console import show_json
+    from hart.installed import InstalledTree
     from hart.root import Root
 
     tree = InstalledTree(Root.choose(root, os.environ))
@@ -169,6 +167,8 @@ class Story:
             case fetch.KeyTrusted(key=key, fingerprint=fingerprint):
                 self.keys_trusted.append({"key": str(key), "fingerprint": fingerprint})
                 warn(f"key {key} was taken from the depot on first use: compare {fingerprint} with its owner")
+            case fetch.Noticed(text=text):
+                warn(text)
             case fetch.Installed(ident=ident):
                 self._stack.close()
                 say(f"installed {ident}")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from depot.part import Part
 from depot.retry import too_slow
@@ -21,6 +22,7 @@ from hart.errors import LimitError, StorageError, TrustError, UnavailableError
 from hart.files import make_dirs
 from hart.limits import CHUNK, DOWNLOAD_LOCK_S, DOWNLOAD_MAX, DOWNLOAD_RATE_MIN, DOWNLOAD_WINDOW_S
 
+T = TypeVar("T")
 LOCK_POLL_S = 0.1  # how often a part that somebody else holds is looked at again
 
 
@@ -62,18 +64,29 @@ async def download(wanted: Wanted, into: Path, opens: Opens, wait: Waits, progre
     make_dirs(into)
     part = await _lock(wanted, into, caps)
     try:
-        if await asyncio.to_thread(_is_there, part.target, wanted.checksum):
+        if await _to_the_end(lambda: _is_there(part.target, wanted.checksum)):
             part.discard()
             return part.target
-        await asyncio.to_thread(part.resume)
+        await _to_the_end(part.resume)
         while not await _complete(part, wanted, opens, progress, caps, wait):
             pass
-        return await asyncio.to_thread(part.finish)
-    except (StorageError, TrustError, LimitError):
-        part.discard()  # wrong bytes are of no use later, and a full disk must not stay full of half files
+        return await _to_the_end(part.finish)
+    except BaseException as error:
+        if part.size == 0 or isinstance(error, StorageError | TrustError | LimitError):
+            part.discard()  # wrong bytes are of no use later, and a full disk must not stay full of half files
         raise
     finally:
         part.close()
+
+
+async def _to_the_end(call: Callable[[], T]) -> T:
+    """Run in a thread; when we are cancelled, only after it has ended: it uses the part's descriptor, which we are about to close."""
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 async def _lock(wanted: Wanted, into: Path, caps: Caps) -> Part:

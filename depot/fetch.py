@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from depot.choice import Choice, Origin, cached_idents, choose, install_order
 from depot.client import Depot
 from depot.records import RemotePackage
-from hart.artifact import authorise_key, read_header, verify
+from hart.artifact import authorise_key, checksum, read_header, verify
 from hart.errors import FormatError, InputError, LimitError, NotFoundError, TrustError
 from hart.files import storage
 from hart.ident import Ident
@@ -28,7 +28,6 @@ from hart.limits import CLOSURE_MAX, DOWNLOAD_PARALLEL
 
 if TYPE_CHECKING:
     from hart.installed import InstalledPackage, InstalledTree
-
     from hart.metafiles import Metadata
 
 
@@ -73,7 +72,14 @@ class Installed:
     ident: Ident
 
 
-Event: TypeAlias = Resolved | Downloading | Downloaded | CacheDropped | KeyTrusted | Installed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """What a person should know about a package that went in, for example that setuid bits were dropped."""
+
+    text: str
+
+
+Event: TypeAlias = Resolved | Downloading | Downloaded | CacheDropped | KeyTrusted | Noticed | Installed
 Watch: TypeAlias = Callable[[Event], None]
 
 
@@ -241,11 +247,13 @@ class _Install:
         if path.is_file():
             try:
                 return await self.check(path, ident)
-            except KeyMissingError:
-                raise
             except (TrustError, InputError) as error:
                 if self.depot is None:
                     raise
+                if isinstance(error, KeyMissingError):  # it says nothing against the file, unless the depot's is another
+                    record = record or await self.depot.package(ident, target=self.target)
+                    if record is None or record.checksum == await asyncio.to_thread(checksum, path):
+                        raise
                 path.unlink(missing_ok=True)
                 self.watch(CacheDropped(path=path, because=error.cause))
         if self.depot is None:
@@ -300,7 +308,15 @@ class _Install:
                 key=str(key),
             )
         thing = f"public key {key}"
-        found = parse_key(await self.depot.public_key(key), thing=thing)
+        try:
+            found = parse_key(await self.depot.public_key(key), thing=thing)
+        except NotFoundError as error:
+            raise KeyMissingError(
+                thing,
+                f"is neither in {self.keys.path} nor in the depot",
+                next=f"ask the owner of {key.name} for it, then: stead origin key import",
+                key=str(key),
+            ) from error
         if not isinstance(found, PublicSigningKey) or found.key != key:
             raise TrustError(thing, f"the depot sent another one: {found.key}", next="do not go on; tell the depot's operator")
         return found
@@ -321,8 +337,12 @@ class _Install:
             wave = await _all(self._slotted(need) for need in missing)
             candidates |= zip(missing, wave, strict=True)
         new: list[Ident] = []
+        notices: list[str] = []  # told here, not from the thread
         for ident in install_order({ident: each.metadata.tdeps for ident, each in candidates.items()}):
-            await asyncio.to_thread(self.tree.install, candidates[ident].path, self.keys.public, expect=ident)
+            await asyncio.to_thread(self.tree.install, candidates[ident].path, self.keys.public, expect=ident, report=notices.append)
+            for text in notices:
+                self.watch(Noticed(text=text))
+            notices.clear()
             new.append(ident)
             self.watch(Installed(ident=ident))
         return InstallReport(package=self.tree.get(choice.ident), new=new, choice=choice)
@@ -351,25 +371,25 @@ async def _all(jobs: Iterable[Awaitable[Candidate]]) -> list[Candidate]:
 
 def read_key_name(path: Path) -> KeyName:
     """Who says to have signed a file; NotFoundError when there is no such file."""
-    with storage(path):
-        try:
-            with path.open("rb") as stream:
-                return read_header(stream, thing=str(path)).key
-        except FileNotFoundError as error:
-            raise NotFoundError(str(path), "no such file", next="check the path") from error
-        except IsADirectoryError as error:
-            raise FormatError(str(path), "is a directory, not an artifact") from error
+    from hart.installed import open_regular
+
+    try:
+        with open_regular(path) as stream:
+            return read_header(stream, thing=str(path)).key
+    except FileNotFoundError as error:
+        raise NotFoundError(str(path), "no such file", next="check the path") from error
 
 
 def open_artifact(path: Path, expected: Ident | None, key: PublicSigningKey, target: str | None) -> Candidate:
     """Verify the whole file, then read its metadata through the same descriptor: nobody can exchange it in between. Target None: any."""
     from hart.archive import read_metafiles
+    from hart.installed import open_regular
     from hart.metafiles import parse
 
-    with storage(path), path.open("rb") as stream:
+    with open_regular(path) as stream:
         thing = str(path) if expected is None else f"package {expected}"
         verified = verify(stream, lambda _name: key, thing=thing)
-        metadata = parse(read_metafiles(stream))
+        metadata = parse(read_metafiles(stream, thing=thing))
     if expected is not None and metadata.ident != expected:
         raise TrustError(thing, f"the file is another package: {metadata.ident}", next="do not install it; tell the depot's operator")
     authorise_key(verified.header.key, metadata.ident)

@@ -24,9 +24,8 @@ from hart.files import make_dirs, storage, write_atomic
 from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
 
 if TYPE_CHECKING:
-    from hart.installed import InstalledPackage, InstalledTree
-
     from hart.ident import Ident
+    from hart.installed import InstalledPackage, InstalledTree
     from hart.metafiles import Metadata
     from hart.root import Root
 
@@ -81,21 +80,13 @@ def wanted_user(meta: Metadata, *, known: bool, may_switch: bool, ours: tuple[st
     return (DEFAULT_USER, DEFAULT_USER) if known else ours
 
 
-def pending(package: InstalledPackage) -> bool:
-    """Whether the package has an install hook that has not succeeded yet."""
-    if not (package.path / "hooks" / "install").is_file():
-        return False
-    try:
-        return (package.path / STATUS_FILE).read_bytes()[:16].strip() != b"0"
-    except FileNotFoundError:
-        return True
-
-
 def run_pending_hooks(package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str]) -> list[Ident]:
     """Run what has not succeeded yet among a package and all that it needs, deepest first; returns whose hooks ran. Blocking."""
+    from hart.installed import install_hooks_due
+
     ran = []
     for each in reversed(tree.closure(package)):
-        if pending(each):
+        if install_hooks_due(each):
             run_install_hook(each, tree, environ=environ)
             ran.append(each.ident)
     return ran
@@ -106,7 +97,6 @@ def run_install_hook(
 ) -> HookRun:
     """Render and run it (blocking), store its status. ServiceError: it failed. ConfigError, TemplateError: it cannot be rendered."""
     from hart.config import environment_layer, merge
-
     from hart.toml import loads
 
     root, meta = tree.root, package.metadata

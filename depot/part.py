@@ -87,7 +87,10 @@ class Part:
         with storage(self.target):
             os.fchmod(self._fd, 0o644)
             os.fsync(self._fd)
-            self.path.replace(self.target)
+            try:
+                self.path.replace(self.target)
+            except FileNotFoundError as error:
+                raise StorageError(str(self.path), "was removed while it was written", next="try again") from error
             fsync_dir(self.target.parent)
         return self.target
 
