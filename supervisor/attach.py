@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,25 +88,30 @@ class HolderClient:
 
     async def hello(self) -> HolderInfo:
         reply = await self._ask("hello")
-        info = HolderInfo(version=reply["version"], boot_id=reply["boot_id"], pid=reply["pid"])
+        with _understood():
+            info = HolderInfo(version=int(reply["version"]), boot_id=str(reply["boot_id"]), pid=int(reply["pid"]))
         if info.version != protocol.VERSION:
             raise UnavailableError("holder", f"speaks version {info.version}, not {protocol.VERSION}", next="restart it: stead sup term")
         return info
 
     async def start(self, service: str, request: StartRequest) -> Held:
-        """Start and hold one process, from its record on disk to its exec. ServiceError says why it could not be."""
+        """Start and hold one process, from its record on disk to its exec. ServiceError says why it could not be.
+
+        After UnavailableError or a cancellation it may have started all the same: `list()` of the next connection tells."""
         reply = await self._ask("start", service=service, start=protocol.to_dict(request))
-        return protocol.to_held(reply["held"])
+        with _understood():
+            return protocol.to_held(reply["held"])
 
     async def signal(self, service: str, start_id: str, signum: int, *, group: bool = True) -> bool:
         """Signal that very process (and its group). False when it is not the one that is held, or nothing of it is left."""
         reply = await self._ask("signal", service=service, start_id=start_id, signal=int(signum), group=group)
-        return reply["sent"] is True
+        return reply.get("sent") is True
 
     async def list(self) -> list[Held]:
         """What is held: running processes, and ended ones that were not forgotten yet."""
         reply = await self._ask("list")
-        return [protocol.to_held(held) for held in reply["held"]]
+        with _understood():
+            return [protocol.to_held(held) for held in reply["held"]]
 
     async def forget(self, service: str, start_id: str) -> None:
         """Drop the record of an ended process and kill what it left behind. ServiceError while it runs."""
@@ -213,6 +219,15 @@ class _Wire(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._cause = cause
             self._transport.close()
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """The border to a holder that says yes and then something else."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnavailableError("holder", f"gave an answer that is not documented: {error}", next="stead sup term, then sup run") from error
 
 
 def to_event(message: Mapping[str, Any]) -> HolderEvent | None:

@@ -1,8 +1,9 @@
 """A service's log: a named pipe that outlives both ends, drained into a file that is rotated by size.
 
 Rules: the service holds its pipe open for reading as well as writing, so a vanished holder costs it neither SIGPIPE nor the bytes in
-the pipe; the next holder opens the pipe by name. Bytes go to the file as they come, a UTC timestamp before each line, so a killed holder
-loses no part of a line that it had taken. What the disk refuses is counted and dropped, and the count is written when there is room.
+the pipe; the next holder opens the pipe by name. Bytes go to the file as they come, a UTC timestamp before each line, and are never kept
+back for the rest of a line, so a killed holder loses at most the one read in its hand. What the disk refuses is counted and dropped, and
+the count is written when there is room.
 Never fsynced: a log is not worth a stall. Not here: who reads logs.
 """
 

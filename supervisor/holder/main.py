@@ -19,6 +19,7 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -189,9 +190,12 @@ class Holder:
 
 
 def say(text: str) -> None:
-    """One line for people; a terminal that went away is no reason to end."""
+    """One line for people; a terminal that went away is no reason to end, nor one that nobody reads a reason to wait."""
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
     with suppress(OSError):
-        os.write(2, f"stead holder: {text}\n".encode(errors="replace"))
+        if poll.poll(0):
+            os.write(2, f"stead holder: {text}\n".encode(errors="replace"))
 
 
 def take_lock(state: str) -> int:
