@@ -24,7 +24,7 @@ from hart.template.parser import BLOCK_HELPERS, TESTS
 from hart.template.scope import ROOT, FrameKind, Scope, Slot, is_foreign, resolve
 from hart.template.shell import inner_scope, inside_quotes, is_quoted
 from hart.template.source import Source
-from hart.template.values import Budget, Fault, Refused, scalar, show
+from hart.template.values import Budget, DataError, HelperError, scalar, show
 from hart.template.vocabulary import HELPERS, Helper, shell_word
 
 Render = Callable[[Budget, Any], list[str]]
@@ -45,13 +45,13 @@ def compile_body(source: Source, body: Body, *, strict: bool, hook: bool) -> tup
 
 
 def call(budget: Budget, site: int, helper: Helper, *arguments: Any) -> Any:
-    """Run a helper; what it refuses becomes a Fault at its place."""
+    """Run a helper; what it refuses becomes a DataError at its place."""
     try:
         return helper.run(budget, *arguments)
-    except Refused as refused:
-        raise Fault(site, refused.cause, next=refused.next) from None
-    except Fault as fault:
-        raise Fault(site, fault.cause, next=fault.next) from None
+    except HelperError as refused:
+        raise DataError(site, refused.cause, next=refused.next) from None
+    except DataError as fault:
+        raise DataError(site, fault.cause, next=fault.next) from None
 
 
 def guard(value: Any, budget: Budget, site: int) -> str:
@@ -59,7 +59,7 @@ def guard(value: Any, budget: Budget, site: int) -> str:
     text = value if type(value) is str else show(value, budget, site)
     if SAFE_IN_SHELL.fullmatch(text):
         return text
-    raise Fault(site, "the value has characters that the shell would interpret", next="quote it: {{sh …}}, outside of other quotes")
+    raise DataError(site, "the value has characters that the shell would interpret", next="quote it: {{sh …}}, outside of other quotes")
 
 
 def guard_quoted(value: Any, budget: Budget, site: int) -> str:
@@ -73,7 +73,9 @@ def guard_quoted(value: Any, budget: Budget, site: int) -> str:
         == " ".join(map(scalar, value) if isinstance(value, list) else ())
     ):
         return text
-    raise Fault(site, "the value needs the quotes of sh, which protect nothing inside other quotes", next="take away the quotes around it")
+    raise DataError(
+        site, "the value needs the quotes of sh, which protect nothing inside other quotes", next="take away the quotes around it"
+    )
 
 
 RUNTIME: Final[dict[str, Any]] = {

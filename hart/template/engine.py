@@ -30,7 +30,7 @@ from hart.template.nodes import Call, Expression, Path
 from hart.template.parser import parse
 from hart.template.shell import Finding
 from hart.template.source import Source
-from hart.template.values import Budget, Exhausted, Fault, Undefined
+from hart.template.values import Budget, BudgetError, DataError, UndefinedError
 
 __all__ = ["Finding", "Template", "compile_template", "unquoted_in_shell"]
 
@@ -56,15 +56,16 @@ class Template:
         budget = Budget(context, strict=self.strict)
         try:
             parts = self._render(budget, context)
-        except Undefined as undefined:
+        except UndefinedError as undefined:
             expression = self._sites[undefined.site]
             raise self._source.error(
                 expression.at, f"{spelt(expression)} is not defined", next=hint(undefined, expression, context)
             ) from None
-        except Fault as fault:
+        except DataError as fault:
             expression = self._sites[fault.site]
-            raise self._source.error(expression.at, f"{spelt(expression)}: {fault.cause}", next=fault.next) from None
-        except Exhausted as exhausted:
+            said = fault.cause if isinstance(expression, Call) else f"{spelt(expression)}: {fault.cause}"
+            raise self._source.error(expression.at, said, next=fault.next) from None
+        except BudgetError as exhausted:
             raise self._source.limit(f"{exhausted}") from None
         except RecursionError:
             raise self._source.limit("its data is nested too deeply") from None
@@ -114,7 +115,7 @@ def spelt(expression: Expression) -> str:
     return expression.name if isinstance(expression, Call) else repr(expression.value)
 
 
-def hint(undefined: Undefined, expression: Expression, context: Mapping[str, Any]) -> str:
+def hint(undefined: UndefinedError, expression: Expression, context: Mapping[str, Any]) -> str:
     """What the author of an undefined path may have meant."""
     import difflib
 

@@ -176,7 +176,8 @@ class _Lexer:
 
     def words(self, start: int, position: int, pattern: re.Pattern[str]) -> tuple[tuple[Word, ...], int, bool]:
         """The words up to the tag's end, the offset behind it, and whether it ends with a tilde."""
-        text, made = self.text, []
+        text = self.text
+        made: list[Word] = []
         while True:
             match = pattern.match(text, position)
             if match is None:

@@ -19,7 +19,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`up` counts `../`; `local` is an `@name`; `root` starts at `@root`; `here` was written with `this` or `./`, so it is no block parameter."""
+    """`up` counts `../`; `local` is an `@name`; `root` starts at `@root`; `here` starts with `this` or `./`, so is no block parameter."""
 
     keys: tuple[str, ...]
     up: int

@@ -17,13 +17,13 @@ from datetime import date, datetime, time
 from typing import Any, Final
 
 from hart.limits import TEMPLATE_DATA_DEPTH
-from hart.template.values import MISSING, Exhausted, Refused, kind, moment, number
+from hart.template.values import MISSING, BudgetError, HelperError, kind, moment, number
 
 
 def plain(value: Any, depth: int = TEMPLATE_DATA_DEPTH) -> Any:
-    """The same data in dict, list, str, int, float, bool, None and date types; Refused when it holds anything else."""
+    """The same data in dict, list, str, int, float, bool, None and date types; HelperError when it holds anything else."""
     if depth <= 0:
-        raise Exhausted(f"it writes a value deeper than {TEMPLATE_DATA_DEPTH}")
+        raise BudgetError(f"it writes a value deeper than {TEMPLATE_DATA_DEPTH}")
     if isinstance(value, str):
         return str.__str__(value)
     if value is None or isinstance(value, bool | int | float | datetime | date | time):
@@ -34,12 +34,12 @@ def plain(value: Any, depth: int = TEMPLATE_DATA_DEPTH) -> Any:
         return [plain(inner, depth - 1) for inner in value]
     if value is MISSING:
         return None
-    raise Refused(f"cannot write {kind(value)}: only plain data")
+    raise HelperError(f"cannot write {kind(value)}: only plain data")
 
 
 def scalar_key(key: Any) -> str:
     if not isinstance(key, str):
-        raise Refused(f"cannot write a table with a key that is {kind(key)}")
+        raise HelperError(f"cannot write a table with a key that is {kind(key)}")
     return str.__str__(key)
 
 
@@ -59,10 +59,10 @@ def _json(value: Any) -> Any:
 
 
 def to_toml(value: Any) -> str:
-    """A table as a TOML document; anything else as a value on one line. Refused for null."""
+    """A table as a TOML document; anything else as a value on one line. HelperError for null."""
     ready = plain(value)
     if holds_null(ready):
-        raise Refused("cannot write null: TOML has no such value")
+        raise HelperError("cannot write null: TOML has no such value")
     if isinstance(ready, dict):
         import tomli_w
 
@@ -174,5 +174,5 @@ def _yaml_lines(value: Any, indent: str) -> list[str]:
 def yaml_key(key: str) -> str:
     """A table's key. Beyond 128 characters YAML would want the long form (`? key`), which no configuration needs."""
     if len(key) > 128:
-        raise Refused("cannot write a key longer than 128 characters as YAML")
+        raise HelperError("cannot write a key longer than 128 characters as YAML")
     return yaml_string(key)

@@ -97,9 +97,7 @@ class _Parser:
                 self.close(piece, words)
 
     def caret(self, tag: Tag, words: _Words) -> None:
-        if not tag.words:
-            self.otherwise(tag, words)
-        elif self.stack and self.stack[-1].body is None and tag.words[0].text in BLOCK_HELPERS | TESTS:
+        if not tag.words or (self.stack and self.stack[-1].body is None and tag.words[0].text in BLOCK_HELPERS | TESTS):
             self.otherwise(tag, words)
         else:
             self.open(tag, words, inverted=True)

@@ -10,6 +10,7 @@ several lines.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from hart.template.nodes import Block, Body, Call, Expression, Literal, Output, Text
 from hart.template.scope import ROOT, FrameKind, Scope, enter, is_foreign
@@ -52,7 +53,7 @@ def inner_scope(block: Block, scope: Scope) -> Scope:
     return enter(scope, kind, block.params, foreign=is_foreign(block.arguments[0], scope))
 
 
-def is_quoted(expression: Expression) -> bool:
+def is_quoted(expression: Expression) -> TypeGuard[Call]:
     return isinstance(expression, Call) and expression.name == "sh"
 
 

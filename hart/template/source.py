@@ -39,7 +39,7 @@ class Source:
         line, column, shown = self.line_of(offset), self.column_of(offset), self.line_at(offset)
         where = f"template {self.name}, line {line}, column {column}"
         full = f"{cause}, in: {shown}" if shown else cause
-        return TemplateError(where, full, next=next, name=self.name, line=line, column=column, source=shown, cause=cause)
+        return TemplateError(where, full, next=next, name=self.name, line=line, column=column, source=shown, problem=cause)
 
     def limit(self, cause: str, *, next: str = "") -> LimitError:  # noqa: A002
         """A cap that the template as a whole has passed, as an error to raise."""

@@ -29,7 +29,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class Fault(Exception):
+class DataError(Exception):
     """A template met data that it cannot use. `site` numbers the place in the template; the engine makes a TemplateError of it."""
 
     def __init__(self, site: int, cause: str, *, next: str = "") -> None:  # noqa: A002  the field's word, as in hart.errors
@@ -39,7 +39,7 @@ class Fault(Exception):
         self.next = next
 
 
-class Undefined(Fault):
+class UndefinedError(DataError):
     """A strict template named what is not there: `keys[at]` is not in `value`."""
 
     def __init__(self, site: int, value: object, keys: tuple[str, ...], at: int) -> None:
@@ -49,11 +49,11 @@ class Undefined(Fault):
         self.at = at
 
 
-class Exhausted(Exception):
+class BudgetError(Exception):
     """A cap was passed while rendering; the engine makes a LimitError of it."""
 
 
-class Refused(Exception):
+class HelperError(Exception):
     """A helper cannot work with what it was given. `next` helps."""
 
     def __init__(self, cause: str, *, next: str = "") -> None:  # noqa: A002
@@ -78,16 +78,16 @@ class Budget:
         """Pay for text that is about to be made."""
         self.made -= characters
         if self.made < 0:
-            raise Exhausted(f"its helpers make more than {TEMPLATE_MADE} characters")
+            raise BudgetError(f"its helpers make more than {TEMPLATE_MADE} characters")
 
     def turn(self, turns: int, weight: int) -> None:
         """Pay for a loop of so many turns over a body of so many pieces."""
         self.loops -= turns
         self.steps -= turns * weight
         if self.loops < 0:
-            raise Exhausted(f"its loops take more than {TEMPLATE_LOOPS} turns")
+            raise BudgetError(f"its loops take more than {TEMPLATE_LOOPS} turns")
         if self.steps < 0:
-            raise Exhausted(f"its loops write more than {TEMPLATE_STEPS} pieces")
+            raise BudgetError(f"its loops write more than {TEMPLATE_STEPS} pieces")
 
 
 def step(value: Any, key: str) -> Any:
@@ -108,11 +108,11 @@ def walk(value: Any, keys: tuple[str, ...]) -> Any:
 
 
 def need(value: Any, keys: tuple[str, ...], site: int) -> Any:
-    """Follow keys; raises Undefined when one leads nowhere."""
+    """Follow keys; raises UndefinedError when one leads nowhere."""
     for key in keys:
         found = value.get(key, MISSING) if type(value) is dict else step(value, key)
         if found is MISSING:
-            raise Undefined(site, value, keys, keys.index(key))
+            raise UndefinedError(site, value, keys, keys.index(key))
         value = found
     return value
 
@@ -132,7 +132,7 @@ def truth_or_zero(value: Any) -> bool:
 
 
 def show(value: Any, budget: Budget, site: int) -> str:
-    """A value as text. Only data can be shown: Fault for any other object."""
+    """A value as text. Only data can be shown: DataError for any other object."""
     if isinstance(value, list | tuple):
         text = _list(value, site, TEMPLATE_DATA_DEPTH)
         budget.spend(len(text))
@@ -140,7 +140,7 @@ def show(value: Any, budget: Budget, site: int) -> str:
     return scalar(value, site)
 
 
-def scalar(value: Any, site: int = 0) -> str:  # noqa: C901  one line for each kind of data
+def scalar(value: Any, site: int = 0) -> str:
     """Anything but a list, as text."""
     if isinstance(value, str):
         return str.__str__(value)
@@ -158,12 +158,12 @@ def scalar(value: Any, site: int = 0) -> str:  # noqa: C901  one line for each k
         return moment(value)
     if isinstance(value, list | tuple):
         return _list(value, site, TEMPLATE_DATA_DEPTH)
-    raise Fault(site, f"the value is a {type(value).__name__}, and only plain data can be written")
+    raise DataError(site, f"the value is a {type(value).__name__}, and only plain data can be written")
 
 
 def _list(values: Iterable[Any], site: int, depth: int) -> str:
     if depth <= 0:
-        raise Exhausted(f"it writes a list deeper than {TEMPLATE_DATA_DEPTH}")
+        raise BudgetError(f"it writes a list deeper than {TEMPLATE_DATA_DEPTH}")
     shown = (_list(value, site, depth - 1) if isinstance(value, list | tuple) else scalar(value, site) for value in values)
     return f"[{', '.join(shown)}]"
 
@@ -191,7 +191,7 @@ NONE: Final[Turns] = (0, ())
 def each(value: Any, budget: Budget, weight: int, site: int) -> Turns:
     """The turns of a loop: how many, and (index, key, value) of each. A list's keys are its indexes.
 
-    No list and no table: nothing in lenient templates; Fault in strict ones, but for null.
+    No list and no table: nothing in lenient templates; DataError in strict ones, but for null.
     """
     if isinstance(value, list | tuple):
         length = len(value)
@@ -202,7 +202,7 @@ def each(value: Any, budget: Budget, weight: int, site: int) -> Turns:
         budget.turn(length, weight)
         return length, zip(range(length), value.keys(), value.values(), strict=True)
     if budget.strict and value is not None:
-        raise Fault(site, f"each needs a list or a table, not {kind(value)}")
+        raise DataError(site, f"each needs a list or a table, not {kind(value)}")
     return NONE
 
 
@@ -223,7 +223,7 @@ def each_alive(value: Any, budget: Budget, weight: int, site: int) -> Turns:
         return length, zip(range(1, length + 1), value.keys(), value.values(), strict=True)
     if not truth(value):
         return NONE
-    raise Fault(site, f"eachAlive needs a list of members, not {kind(value)}")
+    raise DataError(site, f"eachAlive needs a list of members, not {kind(value)}")
 
 
 def section(value: Any, current: Any, budget: Budget, weight: int) -> Turns:

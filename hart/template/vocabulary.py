@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hart.template import notation
-from hart.template.values import MISSING, Budget, Refused, kind, scalar, show, step, truth
-
+from hart.template.values import MISSING, Budget, HelperError, kind, scalar, show, step, truth
 
 INDEX_MAX: Final = 10**9  # above any list's length
 
@@ -41,9 +40,9 @@ def text_of(value: Any, helper: str, budget: Budget) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     if budget.strict and value is None:
-        raise Refused(f"{helper} needs a string, not nothing", next="give the key a value, or test it first")
+        raise HelperError(f"{helper} needs a string, not nothing", next="give the key a value, or test it first")
     if isinstance(value, Mapping | list | tuple):
-        raise Refused(f"{helper} needs a string, not {kind(value)}")
+        raise HelperError(f"{helper} needs a string, not {kind(value)}")
     return scalar(value)
 
 
@@ -80,7 +79,7 @@ def order(left: Any, right: Any) -> int | None:
     )
     if not alike or left != left or right != right:
         return None
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def is_number(value: Any) -> bool:
@@ -111,7 +110,7 @@ def package_path(budget: Budget, wanted: Any) -> str:
     """The install path of the direct dependency that satisfies an ident; its root is that of `pkg.path`."""
     parts = wanted.split("/") if isinstance(wanted, str) else []
     if not 2 <= len(parts) <= 4 or not all(parts):
-        raise Refused('pkgPathFor needs an ident such as "core/openssl"')
+        raise HelperError('pkgPathFor needs an ident such as "core/openssl"')
     package = step(budget.root, "pkg")
     deps = step(package, "deps")
     names = ("origin", "name", "version", "release")
@@ -123,7 +122,7 @@ def package_path(budget: Budget, wanted: Any) -> str:
         known.append("/".join(ident[:2]))
     if budget.strict:
         listed = f"its dependencies are {', '.join(sorted(known)[:8])}" if known else "it has no dependencies"
-        raise Refused(f"the package does not depend on {wanted}", next=f"{listed}; add it to the plan's deps")
+        raise HelperError(f"the package does not depend on {wanted}", next=f"{listed}; add it to the plan's deps")
     return ""
 
 
@@ -148,7 +147,7 @@ def join(budget: Budget, values: Any, separator: Any) -> str:
     if not isinstance(values, list | tuple):
         if values is MISSING and not budget.strict:
             return ""
-        raise Refused(f"strJoin needs a list, not {kind(values)}")
+        raise HelperError(f"strJoin needs a list, not {kind(values)}")
     between = text_of(separator, "strJoin", budget)
     parts = [without_quotes(value, budget) for value in values if not isinstance(value, Mapping)]
     budget.spend(sum(map(len, parts)) + len(between) * len(parts))
@@ -174,8 +173,8 @@ def written(name: str, write: Callable[[Any], str]) -> Callable[[Budget, Any], s
     def run(budget: Budget, value: Any) -> str:
         try:
             text = write(value)
-        except Refused as refused:
-            raise Refused(f"{name} {refused.cause}", next=refused.next) from None
+        except HelperError as refused:
+            raise HelperError(f"{name} {refused.cause}", next=refused.next) from None
         budget.spend(len(text))
         return text
 
@@ -187,10 +186,10 @@ def shell_word(budget: Budget, value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(shell_word(budget, entry) for entry in value)
     if isinstance(value, Mapping):
-        raise Refused("sh needs a string, not a table", next="(toJson …) makes one of it")
+        raise HelperError("sh needs a string, not a table", next="(toJson …) makes one of it")
     text = scalar(value)
     if "\0" in text:
-        raise Refused("the value holds a NUL byte, which no argument of a command can hold")
+        raise HelperError("the value holds a NUL byte, which no argument of a command can hold")
     budget.spend(len(text))
     return shlex.quote(text)
 
