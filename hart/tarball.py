@@ -190,7 +190,6 @@ def header(name: bytes, kind: bytes, *, size: int, mode: int, mtime: int, link: 
     block[157 : 157 + len(link)] = link
     block[257:265] = GNU_MAGIC
     block[265:269] = block[297:301] = b"root"
-    block[329:345] = b"%07o\0%07o\0" % (0, 0)
     block[MARK_AT : MARK_AT + len(padding)] = padding
     block[148:156] = b"%06o\0 " % (sum(block) + 8 * ord(" "))
     return bytes(block)
