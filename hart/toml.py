@@ -62,10 +62,8 @@ def loads(text: str | bytes, *, thing: str, limit: int = TOML_MAX) -> dict[str, 
         data = tomllib.loads(text)
     except RecursionError:
         raise LimitError(thing, "is nested too deeply") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a value that Python cannot hold
         _refuse(str(error), text, thing)
-    except ValueError as error:  # a number or date that Python cannot hold
-        raise FormatError(thing, f"has a value that cannot be read: {error}") from None
     _check(data, thing)
     return data
 
