@@ -1,5 +1,6 @@
 """The rules that machines hold: import directions, pure cores, packaging, no addresses in locks."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -64,3 +65,11 @@ def test_locks_pin_by_hash_and_name_no_address() -> None:
         pinned = [line for line in requirements if line and not line.startswith((" ", "#"))]
         assert pinned
         assert all("==" in line and "--hash=sha256:" in line for line in pinned), lock.name
+
+
+def test_nothing_imports_the_roof() -> None:
+    """`stead.py` is the top: what it imports must not import it. (import-linter cannot take a module as a root.)"""
+    importing = re.compile(r"^\s*(?:import stead\b|from stead\b)", re.MULTILINE)
+    for wing in ("hart", "builder", "depot", "supervisor"):
+        for file in (PROJECT / wing).rglob("*.py"):
+            assert not importing.search(file.read_text()), file
