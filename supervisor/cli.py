@@ -1,0 +1,9 @@
+"""The supervisor's verbs, under the names by which `stead.py` finds them."""
+
+from __future__ import annotations
+
+from supervisor.cli_config import config_apply, config_show
+from supervisor.cli_sup import run, sup_status, term
+from supervisor.cli_svc import load, logs, start, status, stop, unload
+
+__all__ = ["config_apply", "config_show", "load", "logs", "run", "start", "status", "stop", "sup_status", "term", "unload"]

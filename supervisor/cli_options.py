@@ -1,0 +1,67 @@
+"""Options that the supervisor's verbs share, and the question to the supervisor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hart.root import Root
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+root_option = click.option("--root", metavar="DIR", help="The tree to work in instead of /hab (STEAD_ROOT).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def seconds(name: str, field: str, help_text: str, *, least: float = 0) -> Callable[[F], F]:
+    """An option that takes a number of seconds."""
+    return click.option(name, field, type=click.FloatRange(min=least), metavar="SECONDS", help=help_text)
+
+
+def one_of(*names: str, choices: list[str], help_text: str) -> Callable[[F], F]:
+    return click.option(*names, type=click.Choice(choices), help=help_text)
+
+
+def load_options(command: F) -> F:
+    """The options of `svc load`, which `sup run` has too."""
+    folder = click.Path(exists=True, file_okay=False, resolve_path=True)
+    options: list[Callable[[F], F]] = [
+        click.option("--channel", metavar="CHANNEL", help="Channel to install and update from [stable]."),
+        click.option("-u", "--url", metavar="URL", help="The depot (STEAD_DEPOT_URL)."),
+        click.option("--group", metavar="GROUP", help="Service group [default]."),
+        one_of("-t", "--topology", choices=["standalone"], help_text="The ring's topologies come with the ring."),
+        one_of("-s", "--strategy", choices=["none", "at-once"], help_text="When to update [none]."),
+        one_of("--update-condition", "condition", choices=["latest", "track-channel"], help_text="The second also goes back [latest]."),
+        click.option("--bind", "binds", multiple=True, metavar="NAME:SERVICE.GROUP", help="Feed a bind; may be repeated."),
+        one_of("--binding-mode", choices=["strict", "relaxed"], help_text="Wait for binds, or start without [strict]."),
+        seconds("--health-check-interval", "health_check_interval_s", "Between health checks.", least=0.1),
+        seconds("--shutdown-timeout", "shutdown_timeout_s", "Between the shutdown signal and KILL."),
+        click.option("--config-from", type=folder, help="Development: take hooks and config from this folder."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The load options that were given, as the supervisor's `load` takes them."""
+    chosen = {key: value for key, value in options.items() if value not in (None, ()) and key != "topology"}
+    return {key: list(value) if key == "binds" else value for key, value in chosen.items()}
+
+
+def choose_root(option: str | None) -> Root:
+    return Root.choose(option, os.environ)
+
+
+def ask(root: str | None, command: str, **fields: Any) -> Any:
+    """Ask the supervisor of this root; its progress goes to stderr, its error is raised here."""
+    from hart.console import say
+    from supervisor import control
+    from supervisor.settings import Settings
+
+    path = Settings(root=choose_root(root)).control
+    request = {"command": command, **{key: value for key, value in fields.items() if value is not None}}
+    return control.ask(path, request, say)

@@ -1,0 +1,127 @@
+"""`stead sup run | status | term`: the supervisor itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option
+
+TERM_S = 30.0  # from "all services are down" to the holder's end
+
+
+@click.command("run")
+@click.argument("ident", required=False)
+@root_option
+@click.option(
+    "--update-period", "--service-update-period", type=float, metavar="SECONDS", help="Between questions to the depot; at least 1 [60]."
+)
+@click.option("--service-min-backoff-period", "backoff_min_s", type=float, metavar="SECONDS", help="First wait after a failure [1].")
+@click.option("--service-max-backoff-period", "backoff_max_s", type=float, metavar="SECONDS", help="Longest wait after failures [60].")
+@click.option(
+    "--service-restart-cooldown-period", "cooldown_s", type=float, metavar="SECONDS", help="Up this long forgives failures [300]."
+)
+@click.option("--sys-ip-address", "ip", metavar="ADDRESS", help="What templates see as sys.ip [127.0.0.1, while there is one host only].")
+@click.option("--no-color", is_flag=True, help="No colours.")
+@load_options
+def run(
+    ident: str | None,
+    root: str | None,
+    update_period: float | None,
+    backoff_min_s: float | None,
+    backoff_max_s: float | None,
+    cooldown_s: float | None,
+    ip: str | None,
+    no_color: bool,
+    **options: Any,
+) -> None:
+    """Run the supervisor in the foreground; with IDENT, load that service too.
+
+    Services live on when this process is killed, and are taken over by the next one. Ctrl-C stops them all.
+    """
+    from hart.errors import ConflictError, UnavailableError
+    from hart.files import make_dirs
+    from supervisor.service.backoff import Backoff
+    from supervisor.settings import Settings
+
+    waits = {"min_s": backoff_min_s, "max_s": backoff_max_s, "cooldown_s": cooldown_s}
+    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip}
+    settings = Settings(
+        root=choose_root(root),
+        backoff=Backoff(**{key: value for key, value in waits.items() if value is not None}),
+        **{key: value for key, value in known.items() if value is not None},
+    )
+    try:
+        ask(root, "sup status")
+    except UnavailableError:
+        pass
+    else:
+        raise ConflictError(f"supervisor of {settings.root.path}", "runs already", next="see stead sup status")
+    environ = dict(os.environ)
+    if no_color:
+        environ["NO_COLOR"] = "1"
+    if options["url"]:
+        environ["STEAD_DEPOT_URL"] = options["url"]
+    make_dirs(settings.root.sup)
+    if ident is not None:
+        preload(settings, ident, given(options), environ)
+    python = [sys.executable, "-P", "-m"]
+    supervisor = [*python, "supervisor.run", *settings.arguments()]
+    os.execve(sys.executable, [*python, "supervisor.holder.main", "--state", str(settings.root.sup), "--supervisor", *supervisor], environ)  # noqa: S606
+
+
+def preload(settings: Any, ident: str, options: dict[str, Any], environ: dict[str, str]) -> None:
+    """Accept and write the spec of `sup run IDENT`; what is loaded already is changed."""
+    import asyncio
+
+    from hart.console import say
+    from supervisor.loading import accept
+    from supervisor.request import Request
+    from supervisor.run import bare_place
+
+    place = bare_place(settings, environ)
+    spec, package = asyncio.run(accept(place, Request({"ident": ident, "options": options, "force": True}), say))
+    place.specs.write(spec)
+    say(f"{package.ident} is loaded as {spec.service_group}")
+
+
+@click.command("status")
+@root_option
+@json_option
+def sup_status(root: str | None, as_json: bool) -> None:
+    """Show the supervisor itself: processes, version, how many services."""
+    from hart.console import show_facts
+
+    show_facts(ask(root, "sup status"), as_json=as_json)
+
+
+@click.command("term")
+@root_option
+def term(root: str | None) -> None:
+    """Stop all services, then the supervisor and its holder."""
+    from hart.console import say
+    from hart.errors import UnavailableError
+
+    holder = ask(root, "sup status")["holder_pid"]
+    watched = os.pidfd_open(holder)  # the very process: its number may be another's in a moment
+    stopped = ask(root, "term")["stopped"]
+    say(f"stopped {', '.join(stopped)}" if stopped else "no services were running")
+    if not wait_for_end(watched, TERM_S):
+        raise UnavailableError("holder", f"process {holder} is still there after {TERM_S:g} s", next="look at its terminal")
+
+
+def wait_for_end(pidfd: int, timeout_s: float) -> bool:
+    """Whether the process ended in time."""
+    import select
+
+    deadline = time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    try:
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(pidfd)

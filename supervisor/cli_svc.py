@@ -1,0 +1,134 @@
+"""`stead svc load | unload | start | stop | status | logs`: services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option, seconds
+
+no_wait_option = click.option("--no-wait", is_flag=True, help="Return when it is written down, not when it is done.")
+wait_option = seconds("--wait", "wait_s", "How long to wait for the result [120].")
+timeout_option = seconds("--shutdown-timeout", "shutdown_timeout_s", "Between signal and KILL, this time.")
+    "--wait", "wait_s", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for the result [120]."
+)
+timeout_option = click.option(
+    "--shutdown-timeout", "shutdown_timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Between signal and KILL, this time."
+)
+
+
+@click.command("load")
+@click.argument("ident")
+@root_option
+@click.option("-f", "--force", is_flag=True, help="Change a service that is loaded already; what is not given stays.")
+@seconds("--wait", "wait_s", "Wait until it is ready, at most so long [0].")
+@json_option
+@load_options
+def load(ident: str, root: str | None, force: bool, wait_s: float | None, as_json: bool, **options: Any) -> None:
+    """Load a service: install it if it is not there, start it, keep it running.
+
+    Examples:  stead svc load core/redis    stead svc load me/web --bind redis:redis.default --strategy at-once --wait 30
+    """
+    show_row(ask(root, "load", ident=ident, options=given(options), force=force, wait_s=wait_s), as_json=as_json)
+
+
+@click.command("unload")
+@click.argument("name")
+@root_option
+@timeout_option
+@wait_option
+@no_wait_option
+def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
+    """Stop a service and forget it; its data and logs stay."""
+    ask(root, "unload", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s)
+
+
+@click.command("start")
+@click.argument("name")
+@root_option
+@wait_option
+@no_wait_option
+def start(name: str, root: str | None, wait_s: float | None, no_wait: bool) -> None:
+    """Start a loaded service, and wait until it is ready."""
+    ask(root, "start", name=name, wait_s=0 if no_wait else wait_s)
+
+
+@click.command("stop")
+@click.argument("name")
+@root_option
+@timeout_option
+@wait_option
+@no_wait_option
+def stop(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
+    """Stop a loaded service, and wait until it is down. It stays loaded, and down, also after a reboot."""
+    ask(root, "stop", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s)
+
+
+@click.command("status")
+@click.argument("name", required=False)
+@root_option
+@json_option
+def status(name: str | None, root: str | None, as_json: bool) -> None:
+    """Show services and why they are as they are; with NAME also the last decisions."""
+    from hart.console import show_facts, show_rows
+    from supervisor.view import COLUMNS
+
+    rows = ask(root, "status", name=name)
+    if name is None or as_json:
+        show_rows(rows, COLUMNS, as_json=as_json, empty="no services are loaded; load one: stead svc load ORIGIN/NAME")
+        return
+    (row,) = rows
+    why = [f"{line['at']}  {line['state']}: {line['because']}" for line in row["why"]]
+    hooks = [f"{hook}: {because}" for hook, because in row["hooks"].items()]
+    show_facts({**row, "hooks": hooks, "why": why}, as_json=False)
+
+
+def show_row(row: dict[str, Any], *, as_json: bool) -> None:
+    from hart.console import show_json
+
+    if as_json:
+        show_json(row)
+
+
+@click.command("logs")
+@click.argument("name")
+@root_option
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=None, metavar="N", help="How many of the last lines [50].")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("--hook", metavar="HOOK", help="The log of a hook instead of the service's own output.")
+def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str | None) -> None:
+    """Show what a service has written. The files are read directly, so this works while the supervisor is down."""
+    from hart.errors import NotFoundError
+    from hart.ident import Ident
+    from hart.limits import LOG_LINES, LOG_LINES_MAX
+    from supervisor import logfile
+    from supervisor.service.hooks import NAMES
+
+    service = Ident.parse(name).name if "/" in name else Ident("o", name).name
+    directory = choose_root(root).service(service) / "logs"
+    if hook is not None and hook not in NAMES | {"probe"}:
+        raise NotFoundError(f"hook {hook}", "does not exist", next=f"one of {', '.join(sorted(NAMES))}")
+    path = directory / f"{hook or 'run'}.log"
+    if not path.is_file():
+        known = sorted(file.stem for file in directory.glob("*.log")) if directory.is_dir() else []
+        raise NotFoundError(
+            f"log of {service}" + (f", hook {hook}" if hook else ""),
+            f"there is no {path}",
+            next=f"--hook {' | '.join(known)}" if known else "has it ever run? stead svc status",
+        )
+    show_log(path, min(lines if lines is not None else LOG_LINES, LOG_LINES_MAX), follow=follow, logfile=logfile)
+
+
+def show_log(path: Path, lines: int, *, follow: bool, logfile: Any) -> None:
+    import sys
+
+    out = sys.stdout.buffer
+    for block in logfile.last_lines(path, lines):
+        out.write(block)
+    out.flush()
+    if follow:
+        for block in logfile.follow(path):
+            out.write(block)
+            out.flush()

@@ -1,0 +1,177 @@
+"""What the supervisor can be told through its control socket: one table of commands.
+
+Rules: a command is refused before anything has changed, or it is carried out and answered when the thing is done; with `wait_s` 0 it is
+answered when it is durable. What is wanted is always in a spec file or a group document first. A request's fields are checked here: they
+come from another process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hart.errors import ConflictError, NotFoundError, ServiceError
+from hart.limits import COMMAND_WAIT_S
+from supervisor import clock, configuration, loading, view
+from supervisor.control import Say
+from supervisor.host import Host
+from supervisor.request import Request
+from supervisor.service.driver import Service
+from supervisor.service.events import Event, State
+from supervisor.service.spec import Desired
+from supervisor.service.update import Choice
+from supervisor.services import are_down, reconcile_all
+
+HOPELESS = 3  # failed starts in a row after which nobody goes on waiting
+
+
+async def sup_status(host: Host, _: Request, __: Say) -> dict[str, Any]:
+    info = await host.holder.hello()
+    return {
+        "root": str(host.root.path),
+        "version": host.sys.version,
+        "member_id": host.sys.member_id,
+        "pid": os.getpid(),
+        "holder_pid": info.pid,
+        "user": "switches users" if host.privileged else "runs everything as its own user",
+        "services": len(host.services),
+        "ready": sum(service.life.state is State.READY for service in host.services.values()),
+        "stopping": host.stopping or None,
+        "journal": str(host.journal.path),
+        "complaints": [f"{name}: {text}" for name, text in sorted(host.complaints.items())],
+    }
+
+
+async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
+    offset = clock.wall() - clock.now()
+    names = [request.name()] if "name" in request.fields else sorted(host.services)
+    chosen = [need(host, name) for name in names]
+    rows = [view.plain(view.row(service, lambda at: at + offset)) for service in chosen]
+    for row in rows:
+        if complaint := host.complaints.get(row["service"]):
+            row["because"] = f"{row['because']}; its spec file is ignored: {complaint}"
+    return rows
+
+
+async def load(host: Host, request: Request, say: Say) -> dict[str, Any]:
+    spec, package = await loading.accept(host, request, say)
+    refuse_while_stopping(host)
+    service = host.services.get(spec.name)
+    host.specs.write(spec)
+    if service is not None and service.record.choice != Choice(release=package.ident):
+        service.save(choice=Choice(release=package.ident))
+        if service.release != package.ident:
+            service.tell(Event.RESTART, f"loaded again, as {package.ident}")
+    reconcile_all(host)
+    say(f"{package.ident} is loaded as {spec.service_group}")
+    return await ready(host, spec.name, request.number("wait_s", 0))
+
+
+async def start(host: Host, request: Request, _: Say) -> dict[str, Any]:
+    spec = host.specs.need(request.name())
+    refuse_while_stopping(host)
+    host.specs.write(replace(spec, desired=Desired.UP))
+    reconcile_all(host)
+    return await ready(host, spec.name, request.number("wait_s", COMMAND_WAIT_S))
+
+
+async def stop(host: Host, request: Request, _: Say) -> dict[str, Any]:
+    spec = host.specs.need(request.name())
+    host.specs.write(replace(spec, desired=Desired.DOWN))
+    with_timeout(host, spec.name, request)
+    reconcile_all(host)
+    return await down(host, spec.name, request.number("wait_s", COMMAND_WAIT_S))
+
+
+async def unload(host: Host, request: Request, _: Say) -> dict[str, Any]:
+    name = request.name()
+    if name not in host.complaints:  # a spec that cannot be read can still be unloaded
+        host.specs.need(name)
+    host.specs.remove(name)
+    with_timeout(host, name, request)
+    reconcile_all(host)
+    return await down(host, name, request.number("wait_s", COMMAND_WAIT_S))
+
+
+def with_timeout(host: Host, name: str, request: Request) -> None:
+    """A stop timeout for this one stop."""
+    service = host.services.get(name)
+    if service is not None and "shutdown_timeout_s" in request.fields:
+        timeout_s = request.number("shutdown_timeout_s", 0)
+        service.life.plan = replace(service.life.plan, stop_timeout_s=float(timeout_s))
+
+
+async def term(host: Host, _: Request, say: Say) -> dict[str, Any]:
+    """Everything down, then the supervisor and its holder end."""
+    say("stopping all services")
+    host.request_stop("stead sup term")
+    await host.changed.until(lambda: are_down(host.services.values()), COMMAND_WAIT_S)
+    return {"stopped": sorted(host.services)}
+
+
+def refuse_while_stopping(host: Host) -> None:
+    if host.stopping:
+        raise ConflictError("supervisor", f"is stopping all services: {host.stopping}")
+
+
+def need(host: Host, name: str) -> Service:
+    service = host.services.get(name)
+    if service is None:
+        complaint = host.complaints.get(name)
+        raise NotFoundError(f"service {name}", complaint or "is not loaded", next=f"stead svc load ORIGIN/{name}, or see stead svc status")
+    return service
+
+
+async def ready(host: Host, name: str, wait_s: float) -> dict[str, Any]:
+    """The service's row when it is ready; ServiceError when it is not, in that time, or when there is no hope."""
+    service = need(host, name)
+    if wait_s > 0:
+        await host.changed.until(lambda: service.life.state is State.READY or service.life.failures >= HOPELESS, wait_s)
+        if service.life.state is not State.READY:
+            raise ServiceError(
+                f"service {name}",
+                f"is not ready, but {service.life.state}: {view.why(service)}",
+                next=f"stead svc logs {name}",
+                state=str(service.life.state),
+            )
+    return row_of(service)
+
+
+async def down(host: Host, name: str, wait_s: float) -> dict[str, Any]:
+    """The service's row when it is down; ServiceError when it is not in that time."""
+    service = host.services.get(name)
+    if service is None:
+        return {"service": name, "state": str(State.DOWN)}
+    if wait_s > 0 and not await host.changed.until(lambda: service.life.state is State.DOWN, wait_s):
+        raise ServiceError(f"service {name}", f"is not down, but {service.life.state}: {view.why(service)}")
+    return row_of(service)
+
+
+def row_of(service: Service) -> dict[str, Any]:
+    offset = clock.wall() - clock.now()
+    row: dict[str, Any] = view.plain(view.row(service, lambda at: at + offset))
+    return row
+
+
+Command = Callable[[Host, Request, Say], Awaitable[Any]]
+COMMANDS: dict[str, Command] = {
+    "sup status": sup_status,
+    "status": status,
+    "load": load,
+    "unload": unload,
+    "start": start,
+    "stop": stop,
+    "config apply": configuration.apply,
+    "config show": configuration.show,
+    "term": term,
+}
+
+
+async def answer(host: Host, fields: Mapping[str, Any], say: Say) -> Any:
+    """Carry out one request."""
+    command = COMMANDS.get(str(fields.get("command")))
+    if command is None:
+        raise NotFoundError(f"command {fields.get('command')!r}", "is not known to this supervisor", next="is it older than the command?")
+    return await command(host, Request(fields), say)

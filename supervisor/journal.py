@@ -1,0 +1,48 @@
+"""The journal: every decision with its reason, as bounded JSON lines on disk.
+
+Rules: append only; past its size the file becomes `.1` and a new one begins. A disk that is full costs lines, never a service: the
+journal counts what it could not write and says so in the next line that it can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from hart.console import text
+from hart.limits import JOURNAL_MAX
+from supervisor import clock
+
+
+class Journal:
+    """`<root>/sup/default/journal.jsonl`, mode 0600; each decision is also a line on the supervisor's terminal."""
+
+    def __init__(self, path: Path, *, echo: IO[str] | None = None) -> None:
+        self.path, self.echo = path, echo
+        self.lost = 0
+
+    def write(self, kind: str, subject: str, because: str, **data: object) -> None:
+        line = {"at": clock.stamp(clock.wall()), "kind": kind, "subject": subject, "because": because, **data}
+        if self.echo is not None:
+            state = f"{data['state']}: " if "state" in data else ""
+            with suppress(OSError, ValueError):  # a terminal that went away is no reason to end
+                print(f"{subject}: {state}{text(because)}", file=self.echo, flush=True)
+        if self.lost:
+            line["lost_before"] = self.lost
+        try:
+            self._rotate()
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(fd, "ab") as out:
+                out.write(json.dumps(line, default=str).encode() + b"\n")
+        except OSError:
+            self.lost += 1
+        else:
+            self.lost = 0
+
+    def _rotate(self) -> None:
+        with suppress(FileNotFoundError):
+            if self.path.stat().st_size >= JOURNAL_MAX:
+                self.path.replace(self.path.with_name(f"{self.path.name}.1"))

@@ -1,0 +1,38 @@
+"""A request of the control socket: typed access to its fields. They come from another process, so every one is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hart.errors import FormatError
+from hart.ident import Ident
+
+
+class Request:
+    """Typed access to a request's fields; FormatError for what our own client never sends."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = fields
+
+    def text(self, key: str) -> str:
+        value = self.fields.get(key)
+        if not isinstance(value, str):
+            raise FormatError("request", f"{key} is not text")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        value = self.fields.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e7:
+            raise FormatError("request", f"{key} is not a number of seconds")
+        return value
+
+    def flag(self, key: str) -> bool:
+        return self.fields.get(key) is True
+
+    def name(self) -> str:
+        """A service's name, also given as an ident or a group."""
+        text = self.text("name")
+        return Ident.parse(text).name if "/" in text else Ident("o", text.partition(".")[0]).name

@@ -1,0 +1,491 @@
+"""The driver of one service: feeds its life with what happens, and carries the effects out.
+
+Rules: one mailbox, one reader; what takes time runs beside it and answers by mail. Answers to what was called off are dropped. Only the
+holder has processes; what is recorded of them is written before and after each start (running.py), so that the next supervisor finds them.
+Which state follows which event is in state.py, what a change of files asks for in change.py, which release runs in update.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, assert_never
+
+from hart.errors import NotFoundError, ServiceError, SteadError
+from hart.files import write_atomic
+from hart.ident import Ident
+from hart.installed import InstalledPackage
+from hart.limits import HOOK_S
+from hart.version import ident_key
+from supervisor import clock
+from supervisor.attach import Exited
+from supervisor.census import Member
+from supervisor.holder.protocol import Held, StartRequest
+from supervisor.service import change, hooks, render, running, update
+from supervisor.service.backoff import wait_s
+from supervisor.service.binds import NotFedError, feed
+from supervisor.service.change import Act
+from supervisor.service.events import (
+    HAS_PROCESS,
+    UP,
+    CallOff,
+    Effect,
+    Event,
+    Failed,
+    Happened,
+    KillProcess,
+    Prepare,
+    Proved,
+    Report,
+    RunHook,
+    SignalProcess,
+    StartProcess,
+    State,
+    StopWatching,
+    WatchHealth,
+    WatchReady,
+)
+from supervisor.service.kit import Kit, Rendering, configure, hook_environment, member_of, open_kit, render_kit
+from supervisor.service.running import Running
+from supervisor.service.spec import ServiceSpec
+from supervisor.service.state import Life
+from supervisor.service.watch import Watch
+
+if TYPE_CHECKING:
+    from supervisor.host import Host
+
+KILL = 9
+ANSWERS = {"pre-stop": Event.PRE_STOP_ENDED, "post-stop": Event.POST_STOP_ENDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """`work` is the number of the work that answers; None for everybody else. No event: look whether anything has changed."""
+
+    happened: Happened | None
+    work: int | None = None
+
+
+class Service:
+    """One service of this host."""
+
+    def __init__(self, host: Host, spec: ServiceSpec) -> None:
+        self.host, self.spec, self.name = host, spec, spec.name
+        self.life = Life(backoff=host.settings.backoff, chance=host.chance, now=clock.now(), since=clock.now())
+        self.record: Running = running.read(host.settings.running, spec.name)
+        self.kit: Kit | None = None
+        self.rendering: Rendering | None = None
+        self.cfg: Mapping[str, Any] | None = None  # of the last rendering; of a process that was found running, before there is one
+        self.fed: dict[str, tuple[Member, ...]] = {}  # the last good feeders of each bind
+        self.degraded = ""  # why what runs is not what it should be
+        self.waits_for = ""  # what the ready probe last said
+        self.update_note = ""  # the last word of the updater
+        self.pid: int | None = None
+        self.start_id = ""
+        self.hook_results: dict[str, str] = {}
+        self.gone = False  # its spec is gone: forget it when it is down
+        self.watch = Watch(self)
+        self._mail: asyncio.Queue[Mail] = asyncio.Queue()
+        self._works: set[asyncio.Task[None]] = set()  # the one that counts, and those called off that have not ended yet
+        self._work_number = 0
+        self._again = asyncio.Event()  # something that a waiting start may have waited for
+        self._ended: set[str] = set()  # start ids whose end was handled
+        self._told: Member | None = None
+
+    # --- mail
+
+    def tell(self, event: Event, because: str = "") -> None:
+        self._mail.put_nowait(Mail(Happened(event=event, because=because)))
+
+    def post(self, happened: Happened) -> None:
+        self._mail.put_nowait(Mail(happened))
+
+    def look_again(self) -> None:
+        """Census or configuration may have changed."""
+        self._again.set()
+        if self.life.state in UP:
+            self._mail.put_nowait(Mail(None))
+
+    async def live(self) -> None:
+        """Read mail and watch the clock until the service is gone."""
+        while not (self.gone and self.life.state is State.DOWN and self._mail.empty()):
+            mail = await self._next_mail()
+            if mail is None:
+                await self._carry_out(self.life.tick(clock.now()))
+            elif mail.work is not None and mail.work != self._work_number:
+                continue
+            elif mail.happened is None:
+                await self._refresh()
+            else:
+                await self._feed(mail.happened)
+        self._call_off()
+
+    async def _next_mail(self) -> Mail | None:
+        left = None if self.life.deadline is None else max(0.0, self.life.deadline - clock.now())
+        try:
+            async with asyncio.timeout(left):
+                return await self._mail.get()
+        except TimeoutError:
+            return None
+
+    async def _feed(self, happened: Happened) -> None:
+        await self._carry_out(self.life.handle(happened, clock.now()))
+
+    async def _carry_out(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            await self._act(effect)
+        if self.life.state not in HAS_PROCESS:
+            self.pid = None
+        if (member := self.member) != self._told:
+            self._told = member
+            self.host.announce()
+        self.host.changed.beat()
+
+    async def _act(self, effect: Effect) -> None:  # noqa: C901  one case for each effect, nothing else
+        match effect:
+            case Prepare():
+                self._begin_work(self._prepare())
+            case RunHook(name="reconfigure"):
+                self.host.tasks.create_task(self._reconfigure(), name=f"{self.name} reconfigure")
+            case RunHook(name="post-run"):
+                self.watch.post_run(self._post_run())
+            case RunHook(name=name):
+                self._begin_work(self._hook_work(name))
+            case CallOff():
+                self._call_off()
+            case StartProcess():
+                self.host.tasks.create_task(self._start(), name=f"{self.name} start")
+            case SignalProcess():
+                await self._signal(self.kit.stop_signal if self.kit is not None else 15)
+            case KillProcess():
+                await self._signal(KILL)
+            case WatchReady():
+                self.watch.ready()
+            case WatchHealth():
+                self.watch.health()
+            case StopWatching():
+                self.watch.stop()
+            case Failed(because):
+                self._on_failure(because)
+            case Proved():
+                self._on_proof()
+            case Report(because):
+                self.host.journal.write("service", self.name, because, state=str(self.life.state), release=str(self.release or ""))
+            case _:
+                assert_never(effect)
+
+    # --- work that can be called off: one at a time, the next begins when the last has really ended
+
+    def _begin_work(self, work: Coroutine[None, None, None]) -> None:
+        self._call_off()
+        before = set(self._works)
+
+        async def after() -> None:
+            if before:
+                await asyncio.wait(before)
+            await work
+
+        task = self.host.tasks.create_task(after(), name=f"{self.name} work")
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        task.add_done_callback(lambda _: work.close())
+
+    def _call_off(self) -> None:
+        self._work_number += 1
+        for task in self._works:
+            task.cancel()
+
+    def _answer(self, number: int, event: Event, because: str = "", kit: Kit | None = None) -> None:
+        self._mail.put_nowait(Mail(Happened(event=event, because=because, plan=kit.plan if kit is not None else None), number))
+
+    # --- prepare
+
+    async def _prepare(self) -> None:
+        """Until everything is in place: choose, install, configure, render, write."""
+        number, failures = self._work_number, 0
+        while True:
+            self._again.clear()
+            try:
+                kit = await self._make_ready()
+            except (SteadError, OSError) as error:
+                if not isinstance(error, NotFedError) and self._give_up_trial(str(error)):
+                    continue
+                failures += 1
+                hint = f" ({error.next})" if isinstance(error, SteadError) and error.next else ""
+                self._answer(number, Event.BLOCKED, f"{error}{hint}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._again.wait(), wait_s(self.host.settings.backoff, failures, self.host.chance.random()))
+            else:
+                self._answer(number, Event.PREPARED, f"{kit.package.ident}: package, binds and configuration are in place", kit)
+                return
+
+    async def _make_ready(self) -> Kit:
+        package = await self._package()
+        await self.host.depots.run_install_hooks(package)
+        kit = open_kit(self.host, self.spec, package)
+        rendering = self.render(kit, waiting=True)
+        render.make_directories(kit.service_dir, kit.account)
+        self._put(kit, rendering)
+        self.kit, self.rendering, self.cfg = kit, rendering, rendering.cfg
+        return kit
+
+    async def _package(self) -> InstalledPackage:
+        """The package of the release to run: the recorded one, else the newest that is installed, else from the depot."""
+        choice = update.still_wanted(self.spec, self.record.choice)
+        if choice is None:
+            installed = [package.ident for package in self.host.tree.list(self.spec.ident)]
+            found = update.first_choice(self.spec, installed)
+            wanted = found or self.spec.ident
+        else:
+            wanted = choice.release
+        package = self.host.tree.find(wanted) or await self.host.depots.install(self.spec.url, wanted, channel=self.spec.channel)
+        if choice is None:
+            self.save(choice=update.Choice(release=package.ident))
+        return package
+
+    def render(self, kit: Kit, *, waiting: bool) -> Rendering:
+        """With the binds as they are now. `waiting`: a strict bind that is not there is an error; else the last good members stay in."""
+        feeders, self.degraded = feed(self.spec, kit.package.metadata, self.host.census, {} if waiting else self.fed, waiting=waiting)
+        rendering = render_kit(
+            self.host,
+            self.spec,
+            kit,
+            document=self.host.groups.current(self.spec.service_group),
+            census=self.host.census,
+            binds=feeders,
+        )
+        self.fed = dict(feeders)
+        return rendering
+
+    def _put(self, kit: Kit, rendering: Rendering) -> None:
+        render.put(kit.service_dir, rendering.files, kit.account, before=self.record.rendered)
+        self.save(rendered=tuple(sorted(rendering.files)))
+
+    # --- while it runs
+
+    async def _refresh(self) -> None:
+        """Render again and do what the difference asks for. What cannot be rendered leaves everything as it is, and says so."""
+        if self.life.state not in UP or self.kit is None:
+            return
+        try:
+            rendering = self.render(self.kit, waiting=False)
+            verdict = change.decide(self.record.applied, rendering.digests)
+            if verdict.act in (Act.REWRITE, Act.RECONFIGURE):
+                self._put(self.kit, rendering)
+        except (SteadError, OSError) as error:
+            self.degraded = str(error) if isinstance(error, NotFedError) else f"the new configuration is not in force: {error}"
+            self.host.changed.beat()
+            return
+        self.rendering, self.cfg = rendering, rendering.cfg
+        match verdict.act:
+            case Act.NOTHING:
+                pass
+            case Act.RESTART:
+                await self._feed(Happened(event=Event.RESTART, because=verdict.because))
+                return
+            case Act.REWRITE:
+                self.save(applied=rendering.digests)
+            case Act.RECONFIGURE:
+                await self._feed(Happened(event=Event.RECONFIGURE, because=verdict.because))
+                return
+            case _:
+                assert_never(verdict.act)
+        await self._carry_out([])
+
+    async def _reconfigure(self) -> None:
+        """The hook is told once of each state of the files; it failed or not, what it was told is what applies."""
+        assert self.rendering is not None
+        told = self.rendering.digests
+        outcome = await self.run_hook("reconfigure")
+        self.save(applied=told)
+        if not outcome.ok:
+            self.degraded = f"the reconfigure hook {outcome.because}"
+        self.watch.health_now()
+        self.host.changed.beat()
+
+    async def _post_run(self) -> None:
+        failures = 0
+        while not (await self.run_hook("post-run")).ok:
+            failures += 1
+            await asyncio.sleep(wait_s(self.host.settings.backoff, failures, self.host.chance.random()))
+
+    async def _hook_work(self, name: str) -> None:
+        number = self._work_number
+        outcome = await self.run_hook(name)
+        event = ANSWERS.get(name) or (Event.INIT_OK if outcome.ok else Event.INIT_FAILED)
+        self._answer(number, event, f"the {name} hook {outcome.because}")
+
+    async def run_hook(self, name: str) -> hooks.Outcome:
+        """Run a rendered hook and remember how it ended."""
+        assert self.kit is not None
+        path = self.kit.service_dir / "hooks" / name
+        outcome = await self.run([str(path)], name, HOOK_S[name])
+        self.hook_results[name] = outcome.because
+        return outcome
+
+    async def run(self, argv: list[str], name: str, timeout_s: float) -> hooks.Outcome:
+        """Run a command as the service's hooks are run."""
+        assert self.kit is not None
+        kit = self.kit
+        log = kit.service_dir / "logs" / f"{name}.log"
+        return await hooks.run(
+            argv,
+            name=name,
+            account=kit.account,
+            env=hook_environment(kit),
+            cwd=kit.service_dir,
+            log=log,
+            timeout_s=timeout_s,
+        )
+
+    # --- the process
+
+    async def _start(self) -> None:
+        """Ask the holder, and answer. The record says what is being started before it is."""
+        kit, rendering = self.kit, self.rendering
+        assert kit is not None
+        assert rendering is not None
+        self.start_id = ""
+        self.save(release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests)
+        request = StartRequest(
+            argv=[str(kit.service_dir / "run")],
+            env=dict(kit.env),
+            cwd=str(kit.service_dir),
+            uid=kit.account.uid,
+            gid=kit.account.gid,
+            groups=list(kit.account.groups),
+            log=str(kit.service_dir / "logs" / "run.log"),
+        )
+        try:
+            held = await self.host.holder.start(self.name, request)
+        except SteadError as error:
+            self.tell(Event.START_REFUSED, f"the process could not be started: {error.cause}")
+            return
+        self.start_id, self.pid = held.start_id, held.pid
+        self.save(start_id=held.start_id)
+        self._write_pid(held.pid)
+        self.tell(Event.STARTED, f"process {held.pid} of {kit.package.ident} is up")
+        self._mail.put_nowait(Mail(None))  # what changed while it started
+
+    def _write_pid(self, pid: int) -> None:
+        with suppress(SteadError):  # hooks use it, we never do
+            write_atomic(self.host.root.service(self.name) / "PID", f"{pid}\n".encode())
+
+    async def _signal(self, signum: int) -> None:
+        try:
+            await self.host.holder.signal(self.name, self.start_id, signum)
+        except SteadError as error:
+            self.host.journal.write("service", self.name, f"signal {signum} was not sent: {error.cause}")
+
+    async def on_exit(self, event: Exited) -> None:
+        """The holder says that a process has ended: forget it there, and tell the life, once."""
+        if event.start_id in self._ended:
+            return
+        self._ended.add(event.start_id)
+        with suppress(ServiceError):
+            await self.host.holder.forget(self.name, event.start_id)
+        if not self.start_id and self.life.state is State.SPAWNING:
+            self.start_id = event.start_id  # it ended before its start was answered
+        if event.start_id != self.start_id:
+            return
+        (self.host.root.service(self.name) / "PID").unlink(missing_ok=True)
+        self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal)}")
+
+    async def attach(self, held: Held) -> None:
+        """Take over a process that an earlier supervisor had started; it is not touched. SteadError: its package cannot be read."""
+        if held.start_id != self.record.start_id:  # that supervisor died between the start and its record
+            self.save(start_id=held.start_id, was_ready=False)
+        release = self.record.release
+        if release is None:
+            raise NotFoundError(f"service {self.name}", "runs, but nothing is recorded of its release")
+        self.kit = open_kit(self.host, self.spec, self.host.tree.get(release))
+        self.start_id, self.pid = held.start_id, held.pid
+        try:
+            self.cfg, _ = configure(self.host, self.spec, self.kit, self.host.groups.current(self.spec.service_group))
+        except SteadError as error:
+            self.degraded = str(error)
+        self.post(
+            Happened(
+                event=Event.ATTACHED,
+                because=f"process {held.pid} of {release} was found running",
+                plan=self.kit.plan,
+                was_ready=self.record.was_ready,
+            )
+        )
+        self._mail.put_nowait(Mail(None))
+        choice = self.record.choice
+        if choice is not None and choice.release != release:
+            self.tell(Event.RESTART, f"{choice.release} is to run")
+        if not held.running:
+            await self.on_exit(Exited(service=self.name, start_id=held.start_id, code=held.code, signal=held.signal, unknown=held.unknown))
+
+    # --- releases
+
+    @property
+    def release(self) -> Ident | None:
+        """What runs, or would be started."""
+        return self.kit.package.ident if self.kit is not None else self.record.choice.release if self.record.choice else None
+
+    def rehearse(self, kit: Kit) -> None:
+        """Render another release with this service's configuration and binds, writing nothing; it raises what would go wrong."""
+        feeders, _ = feed(self.spec, kit.package.metadata, self.host.census, self.fed, waiting=False)
+        document = self.host.groups.current(self.spec.service_group)
+        render_kit(self.host, self.spec, kit, document=document, census=self.host.census, binds=feeders)
+
+    def switch_to(self, target: Ident, because: str) -> None:
+        """Begin an update: the next start takes the target, on trial."""
+        assert self.record.choice is not None
+        self.save(choice=update.begin_trial(self.record.choice, target))
+        self.tell(Event.RESTART, because)
+
+    def quarantine(self, target: Ident) -> None:
+        """Not tried again until the channel moves."""
+        assert self.record.choice is not None
+        self.save(choice=replace(self.record.choice, quarantined=target))
+
+    def _on_failure(self, because: str) -> None:
+        if self._give_up_trial(because):
+            self.tell(Event.RESTART, self.update_note)
+
+    def _give_up_trial(self, because: str) -> bool:
+        """Whether a release was on trial and is given up now."""
+        before = self.record.choice
+        back = None if before is None else update.go_back(before)
+        if before is None or back is None:
+            return False
+        self.save(choice=back)
+        self.update_note = f"{before.release} failed ({because}): back to {back.release}"
+        self.host.journal.write("update", self.name, self.update_note)
+        return True
+
+    def _on_proof(self) -> None:
+        choice = self.record.choice
+        if choice is not None and choice.base is not None:
+            forward = ident_key(choice.release) > ident_key(choice.base)
+            self.update_note = f"{'updated' if forward else 'moved back'} from {choice.base} to {choice.release}, which is ready"
+            self.host.journal.write("update", self.name, self.update_note)
+            choice = update.end_trial(choice)
+        self.save(choice=choice, was_ready=True)
+
+    # --- book-keeping
+
+    @property
+    def member(self) -> Member | None:
+        """What others are told of it."""
+        if self.kit is None or self.cfg is None or self.life.state is State.DOWN:
+            return None
+        return member_of(self.host, self.spec, self.kit, self.cfg, serving=self.life.serving)
+
+    def save(self, **changes: Any) -> None:
+        """Change the record, on disk first. A disk that refuses is reported; the service goes on."""
+        record = replace(self.record, **changes)
+        if record == self.record:
+            return
+        self.record = record
+        try:
+            running.write(self.host.settings.running, self.name, record)
+        except (SteadError, OSError) as error:
+            self.degraded = f"its record could not be written: {error}"
+            self.host.journal.write("service", self.name, self.degraded)

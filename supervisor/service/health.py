@@ -1,0 +1,157 @@
+"""Probes of readiness and health: what a package asks for in service.toml or by hooks. Pure; probe.py carries them out.
+
+Rules: a table has exactly one of `http`, `tcp`, `exec`, whose value is a template. service.toml goes before the hook of the same purpose
+(`ready`, `health-check`). Whatever is not a clear answer is unknown, and unknown is never good. Only loopback and the host's own
+addresses make sense, but that is the plan's business.
+
+Format: service.toml of a package (`[ready]`, `[health]`).
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hart.errors import FormatError
+from hart.limits import (
+    HEALTH_FAILURES,
+    HEALTH_INTERVAL_S,
+    HEALTH_RETRY_S,
+    HEALTH_TIMEOUT_S,
+    HOOK_S,
+    READY_DEADLINE_S,
+    READY_INTERVAL_S,
+    READY_TIMEOUT_S,
+)
+from hart.toml import loads
+from supervisor.service.events import Check
+
+
+class Kind(StrEnum):
+    HTTP = "http"
+    TCP = "tcp"
+    EXEC = "exec"
+    HOOK = "hook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One way to ask a service. `what` is the template of a URL, HOST:PORT or command; for a hook its name."""
+
+    kind: Kind
+    what: str
+    interval_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """What a package says about its readiness and health."""
+
+    ready: Probe | None
+    health: Probe | None
+    ready_deadline_s: float = READY_DEADLINE_S
+    health_failures: int = HEALTH_FAILURES
+
+
+def probes_of(service_toml: str | None, hooks: frozenset[str], *, interval_s: float | None, thing: str) -> Probes:
+    """From service.toml's text and the names of the package's hooks; `interval_s` is the operator's wish for the health check."""
+    tables = loads(service_toml, thing=thing) if service_toml else {}
+    ready, health = _table(tables, "ready", thing), _table(tables, "health", thing)
+    ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if ready else None
+    if ready_probe is None and "ready" in hooks:
+        ready_probe = Probe(kind=Kind.HOOK, what="ready", interval_s=READY_INTERVAL_S, timeout_s=HOOK_S["ready"])
+    health_probe = _probe(health, interval_s or 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if health else None
+    if health_probe is None and "health-check" in hooks:
+        health_probe = Probe(
+            kind=Kind.HOOK, what="health-check", interval_s=interval_s or HEALTH_INTERVAL_S, timeout_s=HOOK_S["health-check"]
+        )
+    elif health_probe is not None and interval_s:
+        health_probe = Probe(kind=health_probe.kind, what=health_probe.what, interval_s=interval_s, timeout_s=health_probe.timeout_s)
+    return Probes(
+        ready=ready_probe,
+        health=health_probe,
+        ready_deadline_s=_seconds(ready, "deadline_s", READY_DEADLINE_S, thing),
+        health_failures=int(_seconds(health, "failures", HEALTH_FAILURES, thing)),
+    )
+
+
+def _table(tables: Mapping[str, Any], name: str, thing: str) -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, Mapping):
+        raise FormatError(thing, f"{name} is not a table")
+    return table
+
+
+def _probe(table: Mapping[str, Any], interval_s: float, timeout_s: float, *, thing: str) -> Probe:
+    kinds = [kind for kind in (Kind.HTTP, Kind.TCP, Kind.EXEC) if kind in table]
+    if len(kinds) != 1:
+        raise FormatError(thing, "needs exactly one of http, tcp, exec")
+    what = table[kinds[0]]
+    if not isinstance(what, str) or not what.strip():
+        raise FormatError(thing, f"{kinds[0]} is not text")
+    return Probe(
+        kind=kinds[0],
+        what=what,
+        interval_s=_seconds(table, "interval_s", interval_s, thing),
+        timeout_s=_seconds(table, "timeout_s", timeout_s, thing),
+    )
+
+
+def _seconds(table: Mapping[str, Any], key: str, default: float, thing: str) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+        raise FormatError(thing, f"{key} is not a number above zero")
+    return float(value)
+
+
+def pause_s(probe: Probe, check: Check | None, *, starting: bool) -> float:
+    """Seconds until the next health check: soon after a bad one, and while the service becomes ready by it."""
+    if starting and check is not Check.OK:
+        return min(probe.interval_s, READY_INTERVAL_S)
+    return probe.interval_s if check in (Check.OK, Check.WARNING) else min(probe.interval_s, HEALTH_RETRY_S)
+
+
+def hook_check(code: int | None) -> Check:
+    """Habitat's exit codes of health-check: 0 ok, 1 warning, 2 critical, 3 or anything else unknown. None: killed or timed out."""
+    return {0: Check.OK, 1: Check.WARNING, 2: Check.CRITICAL}.get(3 if code is None else code, Check.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+    path: str = "/"
+    header: str = ""  # the Host header's value
+
+
+def http_address(url: str) -> Address:
+    """A probe's URL; FormatError unless it is plain http with a host."""
+    try:
+        parts = urllib.parse.urlsplit(url.strip())
+        port = parts.port or 80
+    except ValueError as error:
+        raise FormatError(f"http probe {url!r}", str(error)) from None
+    if parts.scheme != "http" or not parts.hostname or any(ord(char) <= 32 for char in url.strip()):
+        raise FormatError(f"http probe {url!r}", "is not http://HOST:PORT/PATH")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.hostname, port, path, parts.netloc.rpartition("@")[2])
+
+
+def tcp_address(text: str) -> Address:
+    """`HOST:PORT`, also `[::1]:PORT`."""
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise FormatError(f"tcp probe {text!r}", "is not HOST:PORT")
+    return Address(host.strip("[]"), int(port))
+
+
+def http_check(status_line: bytes) -> tuple[Check, str]:
+    """The first line of an answer: 2xx is ok, any other status critical, anything else unknown."""
+    words = status_line.split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit() or len(words[1]) != 3:
+        return Check.UNKNOWN, "the answer is not HTTP"
+    return (Check.OK if words[1].startswith(b"2") else Check.CRITICAL), f"HTTP {words[1].decode()}"

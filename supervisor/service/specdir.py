@@ -1,0 +1,106 @@
+"""The directory of spec files: the desired state on disk (reference: supervisor 2.1).
+
+Rules: `<name>.spec` must name the package that it is called after, else it is reported and left alone. Nothing here ever deletes a spec
+except `remove`. A file that cannot be read keeps what was wanted before: half-written by hand is not "unload".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hart.errors import FormatError, InputError, LimitError, NotFoundError
+from hart.files import fsync_dir, make_dirs, storage, write_atomic
+from hart.limits import SERVICES_MAX, SPEC_MAX
+from supervisor.service.spec import ServiceSpec
+
+SUFFIX = ".spec"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the directory: specs and complaints by name. A name with a complaint is wanted as it was before."""
+
+    specs: dict[str, ServiceSpec] = field(default_factory=dict)
+    complaints: dict[str, str] = field(default_factory=dict)
+
+
+class SpecDir:
+    """`<root>/sup/default/specs`. `look` costs a listing when nothing has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, tuple[tuple[int, int, int], ServiceSpec | str]] = {}
+
+    def look(self) -> Seen:
+        """Read what has changed since the last look."""
+        seen, known = Seen(), self._known
+        self._known = {}
+        for file in self._files():
+            try:
+                stat = file.stat()
+            except FileNotFoundError:
+                continue
+            mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            name = file.name.removesuffix(SUFFIX)
+            before = known.get(name)
+            result = before[1] if before is not None and before[0] == mark else self._parsed(file)
+            self._known[name] = (mark, result)
+            if isinstance(result, ServiceSpec):
+                seen.specs[name] = result
+            else:
+                seen.complaints[name] = result
+        return seen
+
+    def _files(self) -> list[Path]:
+        with storage(self.path):
+            try:
+                found = sorted(file for file in self.path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
+            except FileNotFoundError:
+                return []
+        return found[:SERVICES_MAX]
+
+    def _parsed(self, file: Path) -> ServiceSpec | str:
+        try:
+            return self._read(file)
+        except InputError as error:
+            return f"{error.thing}: {error.cause}"
+        except OSError as error:
+            return f"{file}: {error.strerror}"
+
+    def _read(self, file: Path) -> ServiceSpec:
+        with file.open("rb") as source:
+            raw = source.read(SPEC_MAX + 1)
+        if len(raw) > SPEC_MAX:
+            raise LimitError(str(file), f"is larger than {SPEC_MAX} bytes")
+        try:
+            spec = ServiceSpec.parse(raw.decode(), thing=str(file))
+        except UnicodeDecodeError:
+            raise FormatError(str(file), "is not UTF-8 text") from None
+        if spec.name != file.name.removesuffix(SUFFIX):
+            raise FormatError(str(file), f"is called after another package than {spec.ident}", next=f"call it {spec.name}{SUFFIX}")
+        return spec
+
+    def get(self, name: str) -> ServiceSpec | None:
+        """One spec as it is on disk now; FormatError when it cannot be read."""
+        file = self.path / f"{name}{SUFFIX}"
+        with storage(file):
+            try:
+                return self._read(file)
+            except FileNotFoundError:
+                return None
+
+    def need(self, name: str) -> ServiceSpec:
+        spec = self.get(name)
+        if spec is None:
+            raise NotFoundError(f"service {name}", "is not loaded", next="see what is: stead svc status")
+        return spec
+
+    def write(self, spec: ServiceSpec) -> None:
+        make_dirs(self.path)
+        write_atomic(self.path / f"{spec.name}{SUFFIX}", spec.render().encode())
+
+    def remove(self, name: str) -> None:
+        with storage(self.path):
+            (self.path / f"{name}{SUFFIX}").unlink(missing_ok=True)
+            fsync_dir(self.path)

@@ -1,0 +1,429 @@
+"""The life of one service: a table of states and events. Pure: time and chance come in, effects go out.
+
+Rules
+- `ready` is not "spawned": a service starts, and is ready when its ready probe has passed. Without one: when it has been up for a short
+  minimum and, where it has a health check, the first check was good.
+- Health is not readiness: a ready service is healthy, unhealthy or not known yet. Unknown never counts as good: an unknown result counts as
+  a bad one. So many bad results in a row make it unhealthy; an unhealthy service is shown and leaves the binds of others, but is not
+  restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go back, see update.py.)
+- A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
+- Whatever is under way is finished or called off before the next thing begins; what is wanted is remembered, never queued.
+- Every decision is reported with its reason; the last ones are kept and shown by `svc status`.
+
+Not here: who carries the effects out (driver.py), when a change of configuration restarts (change.py), releases (update.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from types import MappingProxyType
+
+from hart.limits import KEPT_DECISIONS, KILL_AGAIN_S
+from supervisor.service.backoff import Backoff, wait_s
+from supervisor.service.events import (
+    CallOff,
+    Check,
+    Effect,
+    Event,
+    Failed,
+    Happened,
+    Health,
+    KillProcess,
+    Plan,
+    Prepare,
+    Proved,
+    Report,
+    RunHook,
+    SignalProcess,
+    StartProcess,
+    State,
+    StopWatching,
+    WatchHealth,
+    WatchReady,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of `why`: when (the caller's clock), the state it led to, the reason."""
+
+    at: float
+    state: State
+    because: str
+
+
+@dataclass(slots=True)
+class Life:
+    """One service. Only `handle` and `tick` are called from outside; the verbs below are the transitions."""
+
+    backoff: Backoff
+    chance: Random
+    now: float
+    state: State = State.DOWN
+    wanted: bool = False
+    plan: Plan = field(default_factory=Plan)
+    since: float = 0.0  # when the state was entered
+    up_since: float | None = None  # when the process that runs was started or found
+    ready_since: float | None = None
+    deadline: float | None = None  # when tick() has something to do
+    failed: bool = False  # the stop under way is a failure
+    failures: int = 0  # in a row
+    restarts: int = 0
+    again: bool = False  # a restart was asked for while the holder was starting it
+    health: Health = Health.UNKNOWN
+    last_check: Check | None = None
+    bad_checks: int = 0
+    proved: bool = False
+    because: str = "not started yet"
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
+    _effects: list[Effect] = field(default_factory=list)
+
+    def handle(self, happened: Happened, now: float) -> list[Effect]:
+        """Feed one event; the effects are to be carried out in order. A pair that the table does not have is our bug: LookupError."""
+        try:
+            verb = TABLE[self.state][happened.event]
+        except KeyError:
+            raise LookupError(f"no transition for {happened.event} in state {self.state}") from None
+        self.now = now
+        verb(self, happened)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def tick(self, now: float) -> list[Effect]:
+        """Feed the passing of time."""
+        if self.deadline is None or now < self.deadline:
+            return []
+        return self.handle(Happened(event=Event.DEADLINE), now)
+
+    @property
+    def serving(self) -> bool:
+        """Whether others may be told of it: ready, and healthy where it has a check."""
+        return self.state is State.READY and (not self.plan.health_check or self.health is Health.HEALTHY)
+
+    # --- verbs
+
+    def ignore(self, _: Happened) -> None:
+        """Nothing changes: late news, or what is so already."""
+
+    def note_wanted(self, _: Happened) -> None:
+        self.wanted = True
+
+    def note_unwanted(self, happened: Happened) -> None:
+        if self.wanted:
+            self.wanted, self.again = False, False
+            self.report(self.state, happened.because)
+
+    def note_restart(self, happened: Happened) -> None:
+        """It is on its way down or up: come up at once afterwards."""
+        self.failed, self.again = False, True
+        self.report(self.state, happened.because)
+
+    def begin(self, happened: Happened) -> None:
+        self.wanted = True
+        self.begin_waiting(happened.because)
+
+    def begin_waiting(self, because: str) -> None:
+        self.failed, self.again = False, False
+        self.move(State.WAITING, because)
+        self.emit(Prepare())
+
+    def begin_again(self, happened: Happened) -> None:
+        """A restart was asked for where nothing runs yet."""
+        self.failures = 0
+        self.emit(CallOff())
+        self.begin_waiting(happened.because)
+
+    def note_blocked(self, happened: Happened) -> None:
+        if happened.because != self.because:
+            self.report(State.WAITING, happened.because)
+
+    def begin_init(self, happened: Happened) -> None:
+        assert happened.plan is not None
+        self.plan = happened.plan
+        if self.plan.init:
+            self.move(State.INITIALIZING, happened.because or "package, binds and configuration are in place")
+            self.emit(RunHook("init"))
+        else:
+            self.begin_spawn(happened)
+
+    def begin_spawn(self, happened: Happened) -> None:
+        self.move(State.SPAWNING, happened.because or "no init hook: starting the process")
+        self.emit(StartProcess())
+
+    def fail_init(self, happened: Happened) -> None:
+        self.count_failure(happened.because)
+        self.begin_finish(happened.because)
+
+    def begin_starting(self, happened: Happened) -> None:
+        self.up_since, self.ready_since, self.proved = self.now, None, False
+        self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
+        self.move(State.STARTING, happened.because)
+        if not self.wanted or self.again:
+            self.begin_drain(replace(happened, because="no longer wanted" if not self.wanted else "a restart was asked for meanwhile"))
+            return
+        self.watch_start()
+        if self.plan.post_run:
+            self.emit(RunHook("post-run"))
+
+    def watch_start(self) -> None:
+        self.deadline = self.now + self.plan.ready_deadline_s
+        if self.plan.ready_probe:
+            self.emit(WatchReady())
+        elif self.plan.health_check:
+            self.emit(WatchHealth())
+        else:
+            self.deadline = self.now + self.plan.settle_s
+
+    def refuse_start(self, happened: Happened) -> None:
+        self.count_failure(happened.because)
+        self.begin_finish(happened.because)
+
+    def attach(self, happened: Happened) -> None:
+        assert happened.plan is not None
+        self.plan, self.wanted = happened.plan, True
+        self.up_since, self.health, self.bad_checks = self.now, Health.UNKNOWN, 0
+        self.emit(CallOff())
+        if happened.was_ready:
+            self.enter_ready(happened.because)
+        else:
+            self.move(State.STARTING, happened.because)
+            self.watch_start()
+
+    def pass_time_starting(self, _: Happened) -> None:
+        if not self.plan.ready_probe and not self.plan.health_check:
+            self.enter_ready(f"up for {self.plan.settle_s:g} s, and it has no ready probe and no health check")
+        else:
+            because = f"not ready within {self.plan.ready_deadline_s:g} s"
+            self.count_failure(because)
+            self.begin_drain(Happened(event=Event.DEADLINE, because=because))
+
+    def become_ready(self, happened: Happened) -> None:
+        self.enter_ready(happened.because or "the ready probe passed")
+
+    def enter_ready(self, because: str) -> None:
+        self.ready_since = self.now
+        self.move(State.READY, because)
+        self.deadline = self.now + self.backoff.cooldown_s
+        if self.plan.health_check:
+            self.emit(WatchHealth())
+        self.prove()
+
+    def note_health(self, happened: Happened) -> None:
+        """A check's result while the service is ready."""
+        self.count_check(happened)
+        self.prove()
+
+    def note_first_health(self, happened: Happened) -> None:
+        """A check's result while it starts: without a ready probe the first good one makes it ready."""
+        self.count_check(happened)
+        assert self.up_since is not None
+        if self.health is Health.HEALTHY and not self.plan.ready_probe and self.now - self.up_since >= self.plan.settle_s:
+            self.enter_ready(f"the first good health check: {happened.because}")
+
+    def count_check(self, happened: Happened) -> None:
+        assert happened.check is not None
+        self.last_check, before = happened.check, self.health
+        if happened.check in (Check.OK, Check.WARNING):
+            self.bad_checks, self.health = 0, Health.HEALTHY
+        else:
+            self.bad_checks += 1
+            if self.bad_checks >= self.plan.health_failures:
+                self.health = Health.UNHEALTHY
+        if self.health is not before and self.state is State.READY:
+            self.report(self.state, f"{self.health}: {happened.because}")
+            if self.health is Health.UNHEALTHY:
+                self.emit(Failed(f"unhealthy: {happened.because}"))
+
+    def prove(self) -> None:
+        if self.serving and not self.proved:
+            self.proved = True
+            self.emit(Proved())
+
+    def forgive(self, _: Happened) -> None:
+        """It has stayed up long enough: the next failure is a first one."""
+        self.deadline, self.failures = None, 0
+
+    def reconfigure(self, happened: Happened) -> None:
+        self.report(self.state, happened.because)
+        self.emit(RunHook("reconfigure"))
+
+    def crash(self, happened: Happened) -> None:
+        self.emit(StopWatching())
+        self.count_failure(happened.because)
+        self.begin_finish(happened.because)
+
+    def begin_restart(self, happened: Happened) -> None:
+        self.failed, self.failures = False, 0
+        self.begin_drain(happened)
+
+    def stop_wanted(self, happened: Happened) -> None:
+        self.wanted = False
+        self.begin_drain(happened)
+
+    def begin_drain(self, happened: Happened) -> None:
+        self.emit(StopWatching())
+        if self.plan.pre_stop:
+            self.move(State.DRAINING, happened.because)
+            self.emit(RunHook("pre-stop"))
+        else:
+            self.begin_stop(happened)
+
+    def begin_stop(self, happened: Happened) -> None:
+        self.move(State.STOPPING, happened.because or self.because)
+        self.deadline = self.now + self.plan.stop_timeout_s
+        self.emit(SignalProcess())
+
+    def kill(self, _: Happened) -> None:
+        self.deadline = self.now + KILL_AGAIN_S
+        self.report(self.state, f"still there {self.plan.stop_timeout_s:g} s after the shutdown signal: KILL")
+        self.emit(KillProcess())
+
+    def exit_while_draining(self, happened: Happened) -> None:
+        self.emit(CallOff())
+        self.begin_finish(happened.because)
+
+    def exit_stopped(self, happened: Happened) -> None:
+        self.begin_finish(happened.because)
+
+    def exit_spawning(self, happened: Happened) -> None:
+        """The news of its end overtook the news of its start."""
+        self.crash(happened)
+
+    def cancel_init(self, happened: Happened) -> None:
+        self.wanted = False
+        self.emit(CallOff())
+        self.begin_finish(happened.because)
+
+    def cancel(self, happened: Happened) -> None:
+        """Nothing has been started: down at once."""
+        self.wanted = False
+        self.emit(CallOff())
+        self.move(State.DOWN, happened.because)
+
+    def begin_finish(self, because: str) -> None:
+        self.up_since = self.ready_since = None
+        self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
+        self.move(State.FINISHING, because)
+        if self.plan.post_stop:
+            self.emit(RunHook("post-stop"))
+        else:
+            self.settle(self.because)
+
+    def finish(self, happened: Happened) -> None:
+        self.settle(happened.because or self.because)
+
+    def settle(self, because: str) -> None:
+        """The process is gone and everything after it is done: what now?"""
+        if not self.wanted:
+            self.move(State.DOWN, because)
+            return
+        self.restarts += 1
+        if not self.failed or self.again:
+            self.begin_waiting(because)
+            return
+        delay = wait_s(self.backoff, self.failures, self.chance.random())
+        self.move(State.BACKOFF, f"{because}; failure {self.failures} in a row, next start in {delay:.1f} s")
+        self.deadline = self.now + delay
+
+    def retry(self, _: Happened) -> None:
+        self.begin_waiting(f"the wait after failure {self.failures} is over")
+
+    # --- book-keeping
+
+    def count_failure(self, because: str) -> None:
+        self.failed, self.failures = True, self.failures + 1
+        self.emit(Failed(because))
+
+    def move(self, state: State, because: str) -> None:
+        self.state, self.since, self.deadline = state, self.now, None
+        self.report(state, because)
+
+    def report(self, state: State, because: str) -> None:
+        self.because = because
+        self.decisions.append(Decision(self.now, state, because))
+        self.emit(Report(because))
+
+    def emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+
+Verb = Callable[[Life, Happened], None]
+
+
+def ignored(*events: Event) -> dict[Event, Verb]:
+    return dict.fromkeys(events, Life.ignore)
+
+
+# What a state may hear too late. Named one by one and never "all the rest": an event that is new is a gap until it has its place.
+_LATE_WORK = (Event.PREPARED, Event.BLOCKED, Event.INIT_OK, Event.INIT_FAILED)
+_LATE_HOOKS = (Event.PRE_STOP_ENDED, Event.POST_STOP_ENDED)
+_LATE_PROCESS = (Event.STARTED, Event.START_REFUSED, Event.EXITED)
+_LATE_WATCH = (Event.READY_OK, Event.HEALTH, Event.RECONFIGURE)
+_ON_THE_WAY: dict[Event, Verb] = {
+    Event.WANTED_UP: Life.note_wanted,
+    Event.WANTED_DOWN: Life.note_unwanted,
+    Event.RESTART: Life.note_restart,
+    Event.ATTACHED: Life.ignore,
+}
+
+TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
+    {
+        State.DOWN: {Event.WANTED_UP: Life.begin, Event.ATTACHED: Life.attach}
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_DOWN, Event.DEADLINE, Event.RESTART),
+        State.WAITING: {
+            Event.WANTED_DOWN: Life.cancel,
+            Event.PREPARED: Life.begin_init,
+            Event.BLOCKED: Life.note_blocked,
+            Event.ATTACHED: Life.attach,
+            Event.RESTART: Life.begin_again,
+        }
+        | ignored(*_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.INIT_OK, Event.INIT_FAILED, Event.DEADLINE),
+        State.INITIALIZING: {
+            Event.WANTED_DOWN: Life.cancel_init,
+            Event.INIT_OK: Life.begin_spawn,
+            Event.INIT_FAILED: Life.fail_init,
+            Event.RESTART: Life.begin_again,
+        }
+        | ignored(
+            *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.ATTACHED, Event.PREPARED, Event.BLOCKED, Event.DEADLINE
+        ),
+        State.SPAWNING: _ON_THE_WAY
+        | {Event.STARTED: Life.begin_starting, Event.START_REFUSED: Life.refuse_start, Event.EXITED: Life.exit_spawning}
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_WATCH, Event.DEADLINE),
+        State.STARTING: {
+            Event.WANTED_UP: Life.note_wanted,
+            Event.WANTED_DOWN: Life.stop_wanted,
+            Event.EXITED: Life.crash,
+            Event.READY_OK: Life.become_ready,
+            Event.HEALTH: Life.note_first_health,
+            Event.DEADLINE: Life.pass_time_starting,
+            Event.RESTART: Life.begin_restart,
+            Event.RECONFIGURE: Life.reconfigure,
+        }
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, Event.ATTACHED, Event.STARTED, Event.START_REFUSED),
+        State.READY: {
+            Event.WANTED_UP: Life.note_wanted,
+            Event.WANTED_DOWN: Life.stop_wanted,
+            Event.EXITED: Life.crash,
+            Event.HEALTH: Life.note_health,
+            Event.DEADLINE: Life.forgive,
+            Event.RESTART: Life.begin_restart,
+            Event.RECONFIGURE: Life.reconfigure,
+        }
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, Event.ATTACHED, Event.STARTED, Event.START_REFUSED, Event.READY_OK),
+        State.DRAINING: _ON_THE_WAY
+        | {Event.EXITED: Life.exit_while_draining, Event.PRE_STOP_ENDED: Life.begin_stop}
+        | ignored(*_LATE_WORK, *_LATE_WATCH, Event.POST_STOP_ENDED, Event.STARTED, Event.START_REFUSED, Event.DEADLINE),
+        State.STOPPING: _ON_THE_WAY
+        | {Event.EXITED: Life.exit_stopped, Event.DEADLINE: Life.kill}
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_WATCH, Event.STARTED, Event.START_REFUSED),
+        State.FINISHING: _ON_THE_WAY
+        | {Event.POST_STOP_ENDED: Life.finish}
+        | ignored(*_LATE_WORK, *_LATE_PROCESS, *_LATE_WATCH, Event.PRE_STOP_ENDED, Event.DEADLINE),
+        State.BACKOFF: {Event.WANTED_DOWN: Life.cancel, Event.DEADLINE: Life.retry, Event.RESTART: Life.begin_again}
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.ATTACHED),
+    }
+)

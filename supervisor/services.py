@@ -1,0 +1,154 @@
+"""All services of this host: made from spec files, found at the holder, stopped in the order of their binds.
+
+Rules: the directory of specs is the desired state; what to do about a difference is in spec.py. A service ends here only when its spec
+is gone and it is down. Found processes are taken over before anything is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from hart.errors import SteadError
+from hart.limits import STOP_ALL_S
+from supervisor import clock
+from supervisor.attach import Exited
+from supervisor.holder.protocol import Held
+from supervisor.host import Host
+from supervisor.service import running
+from supervisor.service.driver import KILL, Service
+from supervisor.service.events import Event, State
+from supervisor.service.spec import Action, Desired, ServiceSpec, Step, reconcile
+
+
+async def take_over(host: Host, held: Iterable[Held]) -> None:
+    """Attach to what the holder has. What nobody wants any more is stopped the usual way, what cannot be read is killed."""
+    specs = host.specs.look().specs
+    for each in held:
+        spec = specs.get(each.service)
+        known = running.read(host.settings.running, each.service).release
+        if spec is None and known is not None:
+            spec = ServiceSpec(ident=known.family, desired=Desired.DOWN)
+        if spec is None:
+            await end_stray(host, each, "nothing is known of it")
+            continue
+        service = add(host, spec)
+        service.gone = each.service not in specs
+        try:
+            await service.attach(each)
+        except SteadError as error:
+            await end_stray(host, each, str(error))
+            service.tell(Event.WANTED_UP if spec.wanted else Event.WANTED_DOWN, "its process could not be taken over")
+        else:
+            if not spec.wanted:
+                service.tell(Event.WANTED_DOWN, "its spec says down" if not service.gone else "its spec file is gone")
+
+
+async def end_stray(host: Host, held: Held, because: str) -> None:
+    """Kill a process that nothing can be done with; when its end is heard it is forgotten (`on_exit`)."""
+    host.journal.write("service", held.service, f"process {held.pid} is killed: {because}")
+    if held.running:
+        await host.holder.signal(held.service, held.start_id, KILL)
+    else:
+        await host.holder.forget(held.service, held.start_id)
+
+
+def add(host: Host, spec: ServiceSpec) -> Service:
+    service = Service(host, spec)
+    host.services[spec.name] = service
+
+    async def live() -> None:
+        await service.live()
+        if host.services.get(service.name) is service:
+            del host.services[service.name]
+            running.forget(host.settings.running, service.name)
+        host.announce()
+
+    host.tasks.create_task(live(), name=spec.name)
+    return service
+
+
+def reconcile_all(host: Host) -> None:
+    """Look at the spec files and do what the differences ask for."""
+    if host.stopping:
+        return
+    seen = host.specs.look()
+    for name, complaint in seen.complaints.items():
+        if host.complaints.get(name) != complaint:
+            host.journal.write("spec", name, complaint)
+    if host.complaints != seen.complaints:
+        host.complaints = seen.complaints
+        host.changed.beat()
+    for name in sorted({*host.services, *seen.specs} - set(seen.complaints)):
+        service, spec = host.services.get(name), seen.specs.get(name)
+        carried = service.spec if service is not None and not service.gone else None
+        carry_out(host, service, spec, reconcile(carried, spec))
+
+
+def carry_out(host: Host, service: Service | None, spec: ServiceSpec | None, step: Step) -> None:
+    """One service's step."""
+    if spec is None:
+        if service is not None and not service.gone:
+            service.gone = True
+            service.tell(Event.WANTED_DOWN, "its spec file is gone")
+        return
+    if service is None:
+        service = add(host, spec)
+        if step.action is not Action.START:
+            return
+    if service.gone:  # it was loaded again before it was down
+        service.gone = False
+    service.spec = spec
+    match step.action:
+        case Action.KEEP:
+            pass
+        case Action.START:
+            service.tell(Event.WANTED_UP, step.because)
+        case Action.STOP:
+            service.tell(Event.WANTED_DOWN, step.because)
+        case Action.SWAP:
+            if spec.shutdown_timeout_s is not None:
+                service.life.plan = replace(service.life.plan, stop_timeout_s=spec.shutdown_timeout_s)
+            host.journal.write("spec", spec.name, step.because)
+            host.changed.beat()
+        case Action.REPLACE:
+            service.tell(Event.RESTART, step.because)
+
+
+async def on_exit(host: Host, event: Exited) -> None:
+    service = host.services.get(event.service)
+    if service is not None:
+        await service.on_exit(event)
+        return
+    try:
+        await host.holder.forget(event.service, event.start_id)
+    except SteadError as error:
+        host.journal.write("service", event.service, error.cause)
+
+
+async def stop_all(host: Host, because: str) -> bool:
+    """Stop every service, consumers before those that feed them; whether all were down in time. Specs stay as they are."""
+    host.stopping = because
+    deadline = clock.now() + STOP_ALL_S
+    for wave in stop_order({name: service.spec for name, service in host.services.items()}):
+        stopping = [host.services[name] for name in wave if name in host.services]
+        for service in stopping:
+            service.tell(Event.WANTED_DOWN, because)
+        await host.changed.until(lambda: are_down(stopping), deadline - clock.now())  # noqa: B023  awaited before the next wave
+    return are_down(host.services.values())
+
+
+def are_down(services: Iterable[Service]) -> bool:
+    return all(service.life.state is State.DOWN for service in services)
+
+
+def stop_order(specs: Mapping[str, ServiceSpec]) -> list[list[str]]:
+    """Waves of names: nobody is stopped while a service that is bound to its group still runs; a circle is one wave. Pure."""
+    left, waves = dict(specs), []
+    while left:
+        fed = {bind.group for name, spec in left.items() for bind in spec.binds if bind.group != str(spec.service_group)}
+        wave = sorted(name for name, spec in left.items() if str(spec.service_group) not in fed) or sorted(left)
+        waves.append(wave)
+        for name in wave:
+            del left[name]
+    return waves

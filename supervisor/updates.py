@@ -1,0 +1,86 @@
+"""Look for updates of services that follow a channel at once: ask, install beside, rehearse, switch (reference: supervisor 6.1).
+
+Rules: everything that can fail without a restart is tried while the old release still serves: the installation with its closure and the
+rendering of the new release with this host's configuration. What fails there is in quarantine and nothing was touched. What fails after
+the switch goes back (driver.py). What is decided is in service/update.py; a service whose ident is full or whose strategy is none
+is never asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from hart.errors import InputError, ServiceError, SteadError
+from hart.ident import Ident
+from supervisor.host import Host
+from supervisor.service import update
+from supervisor.service.binds import NotFedError
+from supervisor.service.driver import Service
+from supervisor.service.events import State
+from supervisor.service.kit import open_kit
+from supervisor.service.spec import Strategy
+
+
+async def follow(host: Host) -> None:
+    """For ever: each service on its own time, so that hosts and services do not ask together."""
+    due: dict[str, float] = {}
+    unanswered: dict[str, int] = {}
+    loop = asyncio.get_running_loop()
+    while True:
+        for name, service in list(host.services.items()):
+            if due.setdefault(name, loop.time() + host.settings.update_period_s * host.chance.random()) > loop.time():
+                continue
+            if host.stopping or not follows(service):
+                continue
+            unanswered[name] = 0 if await look(host, service) else unanswered.get(name, 0) + 1
+            due[name] = loop.time() + update.next_question_s(host.settings.update_period_s, unanswered[name], host.chance.random())
+        await asyncio.sleep(min(1.0, host.settings.update_period_s / 2))
+
+
+def follows(service: Service) -> bool:
+    spec, life = service.spec, service.life
+    settled = life.state in (State.READY, State.BACKOFF, State.STARTING) and service.record.choice is not None
+    return spec.strategy is Strategy.AT_ONCE and not spec.ident.is_full and settled and not service.gone
+
+
+async def look(host: Host, service: Service) -> bool:
+    """Ask the depot about one service and begin what it decides; False when the depot did not answer."""
+    spec, choice = service.spec, service.record.choice
+    assert choice is not None
+    try:
+        head = await host.depots.newest(spec.url, spec.ident, channel=spec.channel)
+        verdict = update.decide(spec, choice, head)
+        note(host, service, verdict.because)
+        if verdict.target is None:
+            return True
+        await host.depots.install(spec.url, verdict.target, channel=spec.channel)
+    except SteadError as error:
+        note(host, service, f"no update: {error}")
+        return False
+    if service.record.choice == choice and service.spec is spec:
+        await switch(host, service, verdict.target, verdict.because)
+    return True
+
+
+async def switch(host: Host, service: Service, target: Ident, because: str) -> None:
+    """Rehearse the target, then switch, or put it in quarantine."""
+    try:
+        package = host.tree.get(target)
+        await host.depots.run_install_hooks(package)
+        service.rehearse(open_kit(host, service.spec, package))
+    except NotFedError:
+        pass  # a lost bind says nothing about the release
+    except (InputError, ServiceError) as error:
+        service.quarantine(target)
+        note(host, service, f"{target} is not taken: {error}; it is in quarantine until channel {service.spec.channel} moves")
+        return
+    host.journal.write("update", service.name, f"{because}: switching", target=str(target))
+    service.switch_to(target, f"update to {target}: {because}")
+
+
+def note(host: Host, service: Service, text: str) -> None:
+    """The last word about updates; journalled when it is a new one."""
+    if service.update_note != text:
+        service.update_note = text
+        host.journal.write("update", service.name, text)
+        host.changed.beat()

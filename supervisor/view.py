@@ -1,0 +1,84 @@
+"""What people and programs are shown of a service. Pure: from the service's parts to plain values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from supervisor import clock
+from supervisor.service.events import HAS_PROCESS, Health, State
+
+if TYPE_CHECKING:
+    from supervisor.service.driver import Service
+
+COLUMNS = ("service", "release", "desired", "state", "ready", "health", "since", "pid", "restarts", "because")
+
+
+def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
+    """One service, as `svc status --json` shows it; `at` turns the drivers' clock into wall time."""
+    life, spec, choice = service.life, service.spec, service.record.choice
+    return {
+        "service": service.name,
+        "group": str(spec.service_group),
+        "ident": str(spec.ident),
+        "release": str(service.release) if service.release is not None else None,
+        "desired": str(spec.desired) if not service.gone else "unloaded",
+        "state": str(life.state),
+        "ready": life.state is State.READY,
+        "health": str(life.health) if life.plan.health_check else str(no_check(life.state)),
+        "since": clock.stamp(at(life.since)),
+        "pid": service.pid if life.state in HAS_PROCESS else None,
+        "restarts": life.restarts,
+        "failures": life.failures,
+        "because": why(service),
+        "degraded": service.degraded or None,
+        "notice": (service.kit.account.notice or None) if service.kit is not None else None,
+        "channel": spec.channel,
+        "strategy": str(spec.strategy),
+        "update": service.update_note or None,
+        "on_trial": str(choice.release) if choice is not None and choice.base is not None else None,
+        "quarantined": str(choice.quarantined) if choice is not None and choice.quarantined is not None else None,
+        "binds": [str(bind) for bind in spec.binds],
+        "hooks": dict(service.hook_results),
+        "why": [
+            {"at": clock.stamp(at(decision.at)), "state": str(decision.state), "because": decision.because} for decision in life.decisions
+        ],
+    }
+
+
+def no_check(state: State) -> Health:
+    """Without a health check ready is all that is known, and it counts as healthy."""
+    return Health.HEALTHY if state is State.READY else Health.UNKNOWN
+
+
+def why(service: Service) -> str:
+    """The last reason, with what is not as it should be."""
+    life = service.life
+    parts = [life.because]
+    if life.state is State.STARTING and service.waits_for:
+        parts.append(f"not ready yet: {service.waits_for}")
+    if service.degraded:
+        parts.append(f"degraded: {service.degraded}")
+    return "; ".join(parts)
+
+
+def plain(value: Any) -> Any:
+    """A TOML value as JSON and msgpack can carry it: dates become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else value
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A table's values by dotted key; empty tables are values."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{dotted}.")
+        else:
+            found[dotted] = value
+    return found
