@@ -205,8 +205,8 @@ def _render_tree(source: Path, target: Path, context: Mapping[str, Any], *, stri
 def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool, hook: bool, mode: int) -> None:
     from hart.template.engine import compile_template
 
-    with storage(source):
-        raw = source.open("rb").read(HOOK_SOURCE_MAX + 1)
+    with storage(source), source.open("rb") as file:
+        raw = file.read(HOOK_SOURCE_MAX + 1)
     if len(raw) > HOOK_SOURCE_MAX:
         raise LimitError(str(source), f"is larger than {HOOK_SOURCE_MAX} bytes")
     try:

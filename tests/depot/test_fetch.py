@@ -329,13 +329,14 @@ async def test_fetch_refuses_a_trusted_key_of_another_origin(host: Host) -> None
 @pytest.mark.parametrize("at", [0, 20, 100, 250, -1])
 async def test_fetch_refuses_a_flipped_bit_that_the_depot_stands_for(host: Host, at: int) -> None:
     """S01: the record's checksum fits the damaged bytes; the signature does not. What stays in the cache does no harm."""
-    data = bytearray(make_package(host.made, "acme/app").read_bytes())
+    good = make_package(host.made, "acme/app").read_bytes()
+    data = bytearray(good)
     data[at] ^= 1
     host.simulator.add_bytes(bytes(data), APP, (), "stable")
     with pytest.raises((TrustError, FormatError)):
         await host.install("acme/app", trust_depot_keys=True)
     assert host.installed == set()
-    host.publish("acme/app")
+    host.simulator.add_bytes(good, APP, (), "stable")
     assert (await host.install("acme/app")).new == [APP]
 
 
