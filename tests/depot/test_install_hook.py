@@ -1,0 +1,180 @@
+"""Install hooks: what their templates see, who runs them, and what they cannot do to us."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depot.install_hook import hook_context, run_install_hook, wanted_user
+from hart.errors import ConfigError, InputError, NotFoundError, ServiceError
+from hart.installed import InstalledPackage, InstalledTree
+from hart.limits import INSTALL_HOOK_OUTPUT_MAX
+from hart.metafiles import Metadata
+from hart.root import Root
+from hart.target import host_target
+from tests.depot.simulator import ident, key_of, make_package
+
+APP = ident("acme/app")
+CLEAN = {"PATH": "/usr/bin:/bin"}
+
+
+class Place:
+    """A root with one installed package, made for each test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = Root(directory / "root")
+        self.tree = InstalledTree(self.root)
+
+    def install(self, hook: str, **more: Any) -> InstalledPackage:
+        files = {"hooks/install": hook.encode()} | more.pop("files", {})
+        path = make_package(self.directory, "acme/app", files=files, **more)
+        return self.tree.install(path, lambda name: key_of(name.name, name.revision).public)
+
+    def log(self, stream: str) -> bytes:
+        return (self.root.service("app") / f"logs/install.{stream}.log").read_bytes()
+
+    def status(self, package: InstalledPackage) -> str:
+        return (package.path / "INSTALL_HOOK_STATUS").read_text().strip()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_template_sees_the_package_and_its_configuration_only() -> None:
+    """Supervisor 4.5: `pkg` with config_install's path, and `cfg`; no `sys`, no `svc`, no `bind`."""
+    meta = Metadata(ident=APP, target=host_target(), deps=(ident("base/libc"),), exposes=(80,), exports={"port": "http.port"})
+    context = hook_context(meta, Path("/r/p"), Root(Path("/r")), {"a": 1}, user="u", group="g", env={"X": "1"})
+    assert set(context) == {"pkg", "cfg"}
+    assert context["cfg"] == {"a": 1}
+    pkg = context["pkg"]
+    assert (pkg["ident"], pkg["svc_config_install_path"], pkg["svc_user"]) == (str(APP), "/r/svc/app/config_install", "u")
+    assert pkg["deps"] == [{"origin": "base", "name": "libc", "version": "1.0", "release": ident("base/libc").release}]
+    assert (pkg["exposes"], pkg["exports"], pkg["env"]) == (["80"], {"port": "http.port"}, {"X": "1"})
+
+
+@pytest.mark.parametrize(
+    ("svc_user", "svc_group", "known", "may_switch", "expected"),
+    [
+        ("redis", "cache", True, True, ("redis", "cache")),
+        ("redis", None, True, True, ("redis", "redis")),
+        (None, None, True, True, ("hab", "hab")),
+        (None, None, False, True, ("me", "us")),
+        ("redis", "cache", True, False, ("me", "us")),
+    ],
+)
+def test_who_runs_a_hook(svc_user: str | None, svc_group: str | None, *, known: bool, may_switch: bool, expected: tuple[str, str]) -> None:
+    """Supervisor 1.4 as a table: the package's user, else hab where it exists, else ours; ours where we may not switch."""
+    meta = Metadata(ident=APP, target=host_target(), svc_user=svc_user, svc_group=svc_group)
+    assert wanted_user(meta, known=known, may_switch=may_switch, ours=("me", "us")) == expected
+
+
+def test_a_hook_sees_files_of_config_install_rendered(place: Place) -> None:
+    """config_install/ is rendered before the hook runs, with the user's configuration on top."""
+    user = place.root.user_config("app")
+    user.parent.mkdir(parents=True)
+    user.write_text('name = "user"\n')
+    package = place.install(
+        "#!/bin/sh\ncat {{pkg.svc_config_install_path}}/etc/a.conf\n",
+        files={"config_install/etc/a.conf": b"name={{cfg.name}} port={{cfg.port}}\n"},
+        default_config='name = "default"\nport = 1\n',
+    )
+    run = run_install_hook(package, place.tree, environ=CLEAN)
+    assert (run.code, place.log("stdout")) == (0, b"name=user port=1\n")
+
+
+def test_a_value_from_the_configuration_is_no_command(place: Place) -> None:
+    """S56: `sh` quotes."""
+    package = place.install("#!/bin/sh\necho {{sh cfg.word}}\n", default_config='word = "$(touch /tmp/x); `id`"\n', strict_templates=True)
+    run_install_hook(package, place.tree, environ=CLEAN)
+    assert place.log("stdout") == b"$(touch /tmp/x); `id`\n"
+
+
+def test_a_hook_gets_neither_our_token_nor_our_input(place: Place) -> None:
+    """Secrets of the command line are no package's business."""
+    package = place.install("#!/bin/sh\nenv\ncat\n")
+    run_install_hook(package, place.tree, environ=CLEAN | {"STEAD_TOKEN": "canary", "HAB_AUTH_TOKEN": "canary", "OTHER": "seen"})
+    assert b"canary" not in place.log("stdout")
+    assert b"OTHER=seen" in place.log("stdout")
+
+
+def test_a_hook_that_hangs_is_killed_with_its_children(place: Place) -> None:
+    """S53: at the deadline the whole group ends; the status says that it did not succeed."""
+    package = place.install(f"#!/bin/sh\nsleep 1000 & echo $! > {place.directory}/child\nsleep 1000\n")
+    with pytest.raises(ServiceError, match="killed after"):
+        run_install_hook(package, place.tree, environ=CLEAN, timeout_s=0.5)
+    assert place.status(package) == "137"
+    child = int((place.directory / "child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_a_hook_that_floods_fills_no_disk(place: Place) -> None:
+    """S53: each log has a cap; the hook itself goes on and ends well."""
+    package = place.install(f"#!/bin/sh\nhead -c {3 * INSTALL_HOOK_OUTPUT_MAX} /dev/zero\nhead -c 10 /dev/zero >&2\n")
+    run = run_install_hook(package, place.tree, environ=CLEAN)
+    assert (run.code, run.dropped) == (0, 2 * INSTALL_HOOK_OUTPUT_MAX)
+    assert (len(place.log("stdout")), len(place.log("stderr"))) == (INSTALL_HOOK_OUTPUT_MAX, 10)
+
+
+def test_a_hook_that_leaves_a_child_with_our_pipe_does_not_hold_us(place: Place) -> None:
+    """The hook has ended: what it left in its group ends too."""
+    package = place.install("#!/bin/sh\necho done\nsleep 1000 &\n")
+    assert run_install_hook(package, place.tree, environ=CLEAN, timeout_s=30).code == 0
+    assert place.log("stdout") == b"done\n"
+
+
+def test_a_hook_that_dies_by_a_signal_says_so(place: Place) -> None:
+    """Not as an exit code."""
+    package = place.install("#!/bin/sh\nkill -TERM $$\n")
+    with pytest.raises(ServiceError, match="SIGTERM") as caught:
+        run_install_hook(package, place.tree, environ=CLEAN)
+    assert caught.value.data["code"] == -signal.SIGTERM
+
+
+def test_a_hook_without_interpreter_is_a_service_error(place: Place) -> None:
+    """The first line names a program that is not there."""
+    package = place.install("#!/no/such/program\n")
+    with pytest.raises(ServiceError, match="cannot be started"):
+        run_install_hook(package, place.tree, environ=CLEAN)
+
+
+def test_a_hook_that_cannot_be_rendered_does_not_run(place: Place) -> None:
+    """Undefined value in a strict package; text that is not UTF-8; configuration that is no TOML."""
+    strict = place.install(f"#!/bin/sh\ntouch {place.directory}/ran {{{{cfg.nothing}}}}\n", strict_templates=True)
+    with pytest.raises(InputError):
+        run_install_hook(strict, place.tree, environ=CLEAN)
+    (strict.path / "hooks/install").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        run_install_hook(strict, place.tree, environ=CLEAN)
+    user = place.root.user_config("app")
+    user.parent.mkdir(parents=True)
+    user.write_text("= broken")
+    with pytest.raises(InputError):
+        run_install_hook(strict, place.tree, environ=CLEAN)
+    assert not (place.directory / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch users")
+def test_a_user_that_does_not_exist_is_named(place: Place) -> None:
+    """With the command that makes it."""
+    package = place.install("#!/bin/sh\n", svc_user="nobody-of-that-name", svc_group="nobody-of-that-name")
+    with pytest.raises(NotFoundError, match="nobody-of-that-name") as caught:
+        run_install_hook(package, place.tree, environ=CLEAN)
+    assert "useradd" in caught.value.next
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch users")
+def test_a_hook_runs_as_the_service_s_user(place: Place) -> None:
+    """Owner of its directories, and nothing more."""
+    for path in (place.directory, *place.directory.parents):
+        if str(path).startswith("/tmp/pytest"):
+            path.chmod(0o755)
+    package = place.install("#!/bin/sh\nid -un\ntouch {{pkg.svc_data_path}}/mine\n", svc_user="nobody", svc_group="nogroup")
+    run_install_hook(package, place.tree, environ=CLEAN)
+    assert place.log("stdout") == b"nobody\n"
+    assert (place.root.service("app") / "data/mine").stat().st_uid != 0
