@@ -37,13 +37,14 @@ class BuildDirectory:
     def logs(self) -> Path:
         return self.path / "logs"
 
-    def places(self, prefix: Path, plan_dir: Path) -> Places:
+    def places(self, prefix: Path, plan_dir: Path, context_dir: Path) -> Places:
         return Places(
             prefix=prefix,
             destdir=self.path / "out",
             src=self.path / "src",
             sources=self.path / "sources",
             plan_dir=plan_dir,
+            context_dir=context_dir,
             home=self.path / "home",
             tmp=self.path / "tmp",
         )

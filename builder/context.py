@@ -128,11 +128,11 @@ def read_tree(directory: Path, name: str) -> dict[str, bytes]:
     return found
 
 
-def walk(top: Path) -> Iterator[Path]:
+def walk(top: Path, *, without: Path | None = None) -> Iterator[Path]:
     """Files below a directory in a fixed order; links to directories are not followed."""
     count = 0
     for base, directories, files in os.walk(top):
-        directories[:] = sorted(name for name in directories if name not in NOT_OF_THE_PLAN)
+        directories[:] = sorted(name for name in directories if name not in NOT_OF_THE_PLAN and Path(base, name) != without)
         for name in sorted(files):
             count += 1
             if count > PLAN_FILES_MAX:
@@ -145,10 +145,10 @@ def stay_inside(path: Path, directory: Path) -> None:
         raise PlanError(str(path), "is a link that leads out of the plan's folder", next="copy the file there")
 
 
-def digest(directory: Path) -> str:
-    """A digest over names, executable bits and bytes of everything in a plan's folder that is not a result (for `--if-changed`)."""
+def digest(directory: Path, *, without: Path) -> str:
+    """A digest over names, executable bits and bytes of everything in a folder that is not a result (for `--if-changed`)."""
     whole = hashlib.blake2b(digest_size=32)
-    for path in walk(directory):
+    for path in walk(directory, without=without):
         state = path.lstat()
         if path.is_symlink():
             content = b"link " + os.fsencode(path.readlink())

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.layering import layer
 from hart.ident import Ident
 
 HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,6 +57,7 @@ class Places:
     src: Path
     sources: Path
     plan_dir: Path
+    context_dir: Path
     home: Path
     tmp: Path
 
@@ -88,7 +90,7 @@ def build_environment(
     """All variables of a shell step; `ident` is full."""
     assert ident.version is not None, ident
     assert ident.release is not None, ident
-    layered = {name: value for dep in deps.direct for name, value in (dep.runtime_environment or {}).items()}
+    layered = layer([dep.runtime_environment or {} for dep in deps.direct], {}, {}, {})
     run_path = [str(places.prefix / directory) for directory in lib_dirs] + [path for dep in deps.run for path in dep.ld_run_path]
     return layered | {
         "PATH": search_path([places.prefix / "bin"], deps, host_path or HOST_PATH),
@@ -113,6 +115,7 @@ def build_environment(
         "src": str(places.src),
         "sources": str(places.sources),
         "plan_dir": str(places.plan_dir),
+        "context_dir": str(places.context_dir),
         "jobs": str(jobs),
         "origin": ident.origin,
         "name": ident.name,

@@ -14,7 +14,7 @@ from hart.ident import Ident
 BUILDER_FORMAT = 1  # part of the build cache's key: a change of what a build does with the same plan raises it
 
 SIGNALS = ("HUP", "INT", "QUIT", "ILL", "ABRT", "FPE", "KILL", "USR1", "SEGV", "USR2", "ALRM", "TERM", "CHLD")
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip", ".crate")
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip", ".crate", ".whl")
 
 
 class Scheme(StrEnum):
@@ -43,7 +43,13 @@ class Pin:
     sha256: str | None
     format: WheelOrSdist = WheelOrSdist.WHEEL  # pypi only
     debian_file: str | None = None  # debian only: which file of the source package
+    unpack: bool | None = None  # None: by the file's name
+    strip: int | None = None  # leading components to drop; None: the single directory at the top, if there is one
     plain_http: bool = False  # plan.sh only, and only when pinned: many old plans name http
+
+    def unpacks(self, filename: str) -> bool:
+        """Whether the file is unpacked."""
+        return filename.lower().endswith(ARCHIVE_SUFFIXES) if self.unpack is None else self.unpack
 
     def __str__(self) -> str:
         return self.locator if self.scheme is Scheme.URL else f"{self.scheme} {self.locator}"
@@ -55,13 +61,7 @@ class Source:
 
     pins: tuple[Pin, ...]
     filename: str | None = None
-    unpack: bool | None = None  # None: by the file's name
     into: str = "."
-    strip: int | None = None  # leading components to drop; None: the single directory at the top, if there is one
-
-    def unpacks(self, filename: str) -> bool:
-        """Whether this source's file is unpacked. Wheels and jars are used as they are."""
-        return filename.lower().endswith(ARCHIVE_SUFFIXES) if self.unpack is None else self.unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

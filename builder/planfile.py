@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from builder.keylines import KeyPath, key_lines, line_of
 from builder.plan import SIGNALS, Pin, Plan, Probe, ProbeKind, Problem, Scheme, Service, Source, StepTexts, WheelOrSdist, cross_check
 from builder.reading import TableReader
-from hart import toml
-from hart.errors import FormatError, PlanError
+from hart.errors import FormatError, LimitError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION
 from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX
+from hart.toml import loads
 
 T = TypeVar("T")
 
@@ -46,9 +46,10 @@ def read_plan(text: str, *, thing: str) -> Plan:
     if len(text.encode()) > PLAN_MAX:
         raise PlanError(thing, f"is larger than {PLAN_MAX} bytes")
     try:
-        data = toml.loads(text, thing=thing, limit=PLAN_MAX)
-    except FormatError as error:
-        raise PlanError(thing, error.cause, next=error.next or f"stead plan check, after mending {thing}") from error
+        data = loads(text, thing=thing, limit=PLAN_MAX)
+    except (FormatError, LimitError) as error:
+        line = error.data.get("line")
+        raise PlanError(f"{thing}:{line}" if line else thing, error.cause, next=error.next, **error.data) from error
     problems: list[Problem] = []
     top = TableReader(data, (), problems, aliases={"sources": "[[source]]", "step": "[steps]", "svc": "[service]"})
     plan = read_top(top)
@@ -82,6 +83,10 @@ def read_top(top: TableReader) -> Plan:
     steps, config, environment = top.take_table("steps"), top.take_table("config"), top.take_table("environment")
     schema = config.take_text("schema", pattern=RELATIVE, what="a path below the plan's folder")
     service = read_service(top.take_table("service")) if top.has("service") else None
+    exports = top.take_table("exports")
+    exposes = top.take_texts("exposes", pattern=NAME, what="the name of an export")
+    if isinstance(exports.left.get("exposes"), list):  # where TOML puts it when it is written after [exports]
+        exposes = (*(exposes or ()), *(exports.take_texts("exposes", pattern=NAME, what="the name of an export") or ()))
     top.known.add("service")
     plan = Plan(
         origin=package.take_text("origin", pattern=ORIGIN, what="a valid origin ([a-z0-9][a-z0-9_-]*)"),
@@ -98,8 +103,8 @@ def read_top(top: TableReader) -> Plan:
         sources=tuple(read_source(reader) for reader in top.take_tables("source", limit=PLAN_SOURCES_MAX)),
         steps=StepTexts(**{name: steps.take_text(name, lines=True) or "" for name in ("prepare", "build", "check", "install")}),
         service=service,
-        exports=top.take_map("exports", take_key),
-        exposes=top.take_texts("exposes", pattern=NAME, what="the name of an export") or (),
+        exports=exports.names(take_key),
+        exposes=exposes or (),
         binds=top.take_map("binds", take_bind),
         binds_optional=top.take_map("binds_optional", take_bind),
         environment=environment.take_map("set", take_variable),
@@ -143,25 +148,21 @@ def checked_name(reader: TableReader, name: str, value: T | None) -> T | None:
 
 def read_source(reader: TableReader) -> Source:
     """One [[source]] table with its [[source.alternate]] tables."""
-    pins = [read_pin(reader)]
+    pins = [read_pin(reader, None)]
     for alternate in reader.take_tables("alternate", limit=PLAN_SOURCES_MAX):
-        pins.append(read_pin(alternate))
+        pins.append(read_pin(alternate, pins[0]))
         alternate.finish()
-    given = "unpack" in reader.left
-    unpack = reader.take("unpack", bool, False)
     source = Source(
         pins=tuple(pin for pin in pins if pin is not None),
         filename=reader.take_text("filename", pattern=FILENAME, what="a plain file name"),
-        unpack=unpack if given else None,
         into=reader.take_text("into", pattern=RELATIVE, what="a directory relative to the source directory") or ".",
-        strip=reader.take_whole("strip", 0, 16),
     )
     reader.finish()
     return source
 
 
-def read_pin(reader: TableReader) -> Pin | None:
-    """The keys that say where a source comes from and what it must hash to."""
+def read_pin(reader: TableReader, main: Pin | None) -> Pin | None:
+    """The keys that say where a source comes from, what it must hash to and how it is unpacked (an alternate: as the main one)."""
     named = [scheme for scheme in Scheme if reader.has(scheme.value)]
     reader.known.update(scheme.value for scheme in Scheme)
     sha256 = reader.take_text("sha256")
@@ -175,6 +176,9 @@ def read_pin(reader: TableReader) -> Pin | None:
         reader.problem("format", f"{which!r} is neither 'wheel' nor 'sdist'")
         which = None
     debian_file = reader.take_text("debian_file", pattern=FILENAME, what="a plain file name") if named == [Scheme.DEBIAN] else None
+    unpack = reader.take("unpack", bool, False) if reader.has("unpack") else (main.unpack if main else None)
+    strip = reader.take_whole("strip", 0, 16) if reader.has("strip") else (main.strip if main else None)
+    reader.known.update(("unpack", "strip"))
     if len(named) != 1:
         choices = ", ".join(scheme.value for scheme in Scheme)
         reader.problem(None, f"a source has exactly one of {choices}, not {' and '.join(named) or 'none'}")
@@ -189,7 +193,15 @@ def read_pin(reader: TableReader) -> Pin | None:
     if scheme is Scheme.URL and (fault := url_fault(locator)):
         reader.problem("url", fault)
         return None
-    return Pin(scheme=scheme, locator=locator, sha256=sha256, format=WheelOrSdist(which or WheelOrSdist.WHEEL), debian_file=debian_file)
+    return Pin(
+        scheme=scheme,
+        locator=locator,
+        sha256=sha256,
+        format=WheelOrSdist(which or WheelOrSdist.WHEEL),
+        debian_file=debian_file,
+        unpack=unpack,
+        strip=strip,
+    )
 
 
 def url_fault(url: str) -> str | None:

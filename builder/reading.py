@@ -117,10 +117,13 @@ class TableReader:
 
     def take_map(self, key: str, read: Callable[[TableReader, str], T | None]) -> dict[str, T]:
         """A table whose keys are free names; `read` takes one of them from its reader."""
-        reader = self.take_table(key)
+        return self.take_table(key).names(read)
+
+    def names(self, read: Callable[[TableReader, str], T | None]) -> dict[str, T]:
+        """All keys of this table, as free names."""
         out = {}
-        for name in list(reader.left):
-            value = read(reader, name)
+        for name in list(self.left):
+            value = read(self, name)
             if value is not None:
                 out[name] = value
         return out

@@ -138,18 +138,19 @@ def parent_of(work: Path, member: Member, name: str) -> None:
 
 def members(archive: Path, name: str) -> Iterator[Member]:
     """The checked members of a tar (plain, gz, bz2, xz) or zip archive."""
-    if zipfile.is_zipfile(archive) and not tar_like(name):
+    with storage(archive):
+        is_tar = tarfile.is_tarfile(archive)
+        is_zip = not is_tar and zipfile.is_zipfile(archive)
+    if is_zip:
         yield from zip_members(archive, name)
         return
-    if name.lower().endswith((".zst", ".lz", ".7z", ".rar", ".z")):
-        raise FormatError(name, "this kind of archive is not unpacked here", next="set unpack = false and unpack it in [steps] prepare")
+    if not is_tar:
+        raise FormatError(
+            name, "is no archive that is unpacked here (tar, plain or with gzip, bzip2, xz; zip)", next="set unpack = false for it"
+        )
     with storage(archive), tarfile.open(archive, mode="r:*") as opened:
         for info in opened:
             yield from tar_member(opened, info, name)
-
-
-def tar_like(name: str) -> bool:
-    return ".tar" in name.lower() or name.lower().endswith((".tgz", ".tbz2", ".txz", ".tbz"))
 
 
 def tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> Iterator[Member]:

@@ -1,7 +1,7 @@
 """Bringing a plan's sources into the cache: alternates in order, every byte against its pin.
 
-Rules: a source without a pin is refused with the value to paste; bytes that do not match their pin are never used; when nothing
-worked, every failure is listed. What is in the cache is not fetched again.
+Rules: a source without a pin is refused with the value to paste (but not a file of the plan's own folder); bytes that do not match their
+pin are never used; when nothing worked, every failure is listed. What is in the cache is not fetched again.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def settle(pin: Pin, fetched: Fetched, cache: SourceCache) -> str:
     """The hash of what was fetched, once it is in the cache and equals the pin."""
     actual = cache.add(fetched.path, fetched.filename)[1] if fetched.path is not None else fetched.sha256
     assert actual is not None, fetched
-    if pin.sha256 is None:
+    if pin.sha256 is None and pin.scheme is not Scheme.FILE:  # a file of the plan's own folder is as trusted as the plan
         raise PlanError(
             str(pin),
             "has no sha256, so nobody could tell it from something else",
             next=f'if you trust what was fetched just now, write: sha256 = "{actual}"',
             sha256=actual,
         )
-    if actual != pin.sha256:
+    if pin.sha256 is not None and actual != pin.sha256:
         raise TrustError(
             str(pin),
             f"the bytes are not those that the plan pins: expected sha256 {pin.sha256}, got {actual}",
