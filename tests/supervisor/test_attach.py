@@ -83,7 +83,7 @@ async def test_each_reply_finds_its_request_in_any_order(holder: ScriptedHolder,
     assert one == {"id": one["id"], "request": "signal", "service": "web", "start_id": "ab", "signal": 15, "group": True}
     assert two == {"id": two["id"], "request": "signal", "service": "api", "start_id": "cd", "signal": 9, "group": False}
     holder.say({"id": 99, "ok": True}, {"id": two["id"], "ok": True, "sent": False}, {"id": one["id"], "ok": True, "sent": True})
-    assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [True, False]
+    assert list(await asyncio.wait_for(asyncio.gather(first, second), 10)) == [True, False]
 
 
 async def test_answers_become_values(holder: ScriptedHolder, client: HolderClient) -> None:

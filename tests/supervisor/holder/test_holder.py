@@ -288,15 +288,20 @@ async def test_a_started_process_inherits_nothing_of_the_holder(stand: Stand) ->
     """Environment, descriptors, signal handlers and mask, umask, directory: what the request says and defaults, in a session of its own."""
     stand.launch()
     client = await stand.client()
-    script = "ls /proc/$$/fd; echo $(umask) / $(pwd) / $(grep -E 'SigBlk|SigIgn' /proc/$$/status) / $(cut -d' ' -f6 /proc/$$/stat) $$; env"
+    script = "ls /proc/$$/fd; echo $(umask) / $(pwd) / $(cut -d' ' -f6 /proc/$$/stat) $$; env"
     held = await client.start("web", stand.shell(script, umask=0o027, cwd="/usr", env={"A": "1", "STAND": stand.token}))
     assert isinstance(await next_event(client), Exited)
     zero, one, two, first, *environment = [line.split(" ", 1)[1] for line in stand.log("web").read_text().splitlines()]
     assert [zero, one, two] == ["0", "1", "2"]
-    none = "0" * 16
-    assert first == f"0027 / /usr / SigBlk: {none} SigIgn: {none} / {held.pid} {held.pid}"
+    assert first == f"0027 / /usr / {held.pid} {held.pid}"
     assert {line.split("=")[0] for line in environment} - {"PWD", "OLDPWD", "SHLVL", "_"} == {"A", "STAND", "STEAD_START_ID"}
     assert f"STEAD_START_ID={held.start_id}" in environment
+    await client.start(
+        "plain", stand.request("/bin/cat", "/proc/self/status", log=str(stand.log("plain")))
+    )  # shells set signals themselves
+    assert isinstance(await next_event(client), Exited)
+    status = dict(line.split(" ", 1)[1].split(":\t") for line in stand.log("plain").read_text().splitlines() if "\t" in line)
+    assert {name: int(status[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt")} == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
     await client.close()
 
 
@@ -405,6 +410,24 @@ async def test_the_supervisors_last_word_ends_the_holder(stand: Stand, code: int
     flag.touch()
     assert await asyncio.to_thread(holder.wait, DEADLINE_S) == expected
     assert stand.sleepers() == []
+    await client.close()
+
+
+async def test_the_supervisor_hears_hup_and_its_successor_is_started_as_it_asked(stand: Stand) -> None:
+    """HUP goes on to the supervisor; `handover` says what is started when it ends."""
+    flag = stand.state / "flag"
+    holder = stand.launch(("/bin/sh", "-c", f"trap 'touch {flag}1; exit 3' HUP; touch {flag}0; while :; do sleep 0.05; done"))
+    client = await stand.client()
+    await client.handover(
+        ["/bin/sh", "-c", f'echo "$WHO" > {flag}2.new; mv {flag}2.new {flag}2; exec sleep 1000'], {"WHO": "me", "PATH": "/bin:/usr/bin"}
+    )
+    await eventually(Path(f"{flag}0").exists, stand.said())
+    holder.send_signal(signal.SIGHUP)
+    await eventually(Path(f"{flag}2").exists, stand.said())
+    assert (stand.state / "flag1").exists()
+    assert (stand.state / "flag2").read_text() == "me\n"
+    with pytest.raises(ServiceError, match="absolute paths"):
+        await client.handover(["sup"], {})
     await client.close()
 
 
