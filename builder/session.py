@@ -63,7 +63,7 @@ class Session:
             self.resolved.shown(),
             host_path=self.environ.get("PATH"),
             jobs=self.jobs,
-            lib_dirs=self.plan.lib_dirs if self.plan.lib_dirs is not None else ("lib",),
+            lib_dirs=self.plan.lib_dirs or (),  # only when the plan says so: a run path of its own binds a package to its root
         )
 
     def made(self, tree: Path, environ: Mapping[str, str], *, strict: bool, settings: Mapping[str, str]) -> Made:

@@ -111,7 +111,7 @@ do_install() {{
 RUN_HOOK = """\
 #!/bin/sh
 exec 2>&1
-exec {{pkg.path}}/bin/NAME {{pkg.svc_config_path}}/greeting.txt {{cfg.every_s}}
+exec {{pkg.path}}/bin/NAME {{pkg.svc_config_path}}/greeting.txt "{{cfg.every_s}}"
 """
 
 
