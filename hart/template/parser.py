@@ -192,12 +192,12 @@ class _Words:
                 raise self.source.error(self.tag.at, f"{name} has no block parameters")
             return _Open(self.tag, name, name, arguments, hash_arguments, params, inverted, chained)
         section = self.expression(0)
-        params = self.params()
-        if self.peek() is not None or not isinstance(section, Path):
+        if not isinstance(section, Path) or not (self.peek() is None or self.is_as()):
             known = ", ".join(sorted(BLOCK_HELPERS - {"raw"}))
             raise self.source.error(
                 self.tag.at, f"there is no block helper {name!r}", next=f"block helpers: {known}; a section takes one name"
             )
+        params = self.params()
         return _Open(self.tag, name, None, (section,), (), params, inverted, chained)
 
     def closing(self) -> str:
