@@ -133,10 +133,13 @@ def promote(
 @json_option
 def demote(ident: str, channel: str, target: str | None, url: str | None, auth: str | None, *, as_json: bool) -> None:
     """Take the release IDENT, fully qualified, out of CHANNEL. It stays published."""
-    from hart.errors import InputError, NotFoundError
+    from depot.client import UNSTABLE
+    from hart.errors import DeniedError, InputError, NotFoundError
     from hart.ident import Ident
 
     release, on = Ident.parse_full(ident), target_text(target)
+    if channel == UNSTABLE:
+        raise DeniedError(f"channel {UNSTABLE}", "every published release stays in it", next=f"stead pkg channels {release}")
 
     async def work(depot: Depot) -> None:
         try:

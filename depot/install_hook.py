@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,17 +22,19 @@ from typing import IO, TYPE_CHECKING, Any
 from hart.errors import ConfigError, LimitError, NotFoundError, ServiceError
 from hart.files import make_dirs, storage, write_atomic
 from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
+from hart.root import DEFAULT_ROOT, Root
 
 if TYPE_CHECKING:
     from hart.ident import Ident
     from hart.installed import InstalledPackage, InstalledTree
     from hart.metafiles import Metadata
-    from hart.root import Root
 
 STATUS_FILE = "INSTALL_HOOK_STATUS"
 SERVICE_DIRS = ("config", "config_install", "data", "files", "static", "var")  # of the service's user; hooks and logs are ours
 DEFAULT_USER = "hab"
-OUR_SECRETS = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY", "HAB_CTL_SECRET"})  # no package's business
+PASSED_ON = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # hooks may fetch things
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SWITCHING = (0, 6, 7)  # CAP_CHOWN, CAP_SETGID, CAP_SETUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +73,31 @@ def hook_context(
     return {"pkg": pkg, "cfg": dict(config)}
 
 
-def wanted_user(meta: Metadata, *, known: bool, may_switch: bool, ours: tuple[str, str]) -> tuple[str, str]:
-    """User and group of a hook: the package's own, else `hab` when this host has both (`known`), else ours (supervisor 1.4)."""
+def wanted_user(
+    meta: Metadata, *, exists: Callable[[str, str], bool], may_switch: bool, prefix: bool, ours: tuple[str, str]
+) -> tuple[str, str]:
+    """User and group of a hook: the package's own, else `hab` where it exists, else ours (supervisor 1.4).
+
+    Where we may not switch it is ours. A named user that does not exist: NotFoundError; under a `prefix`, somebody's own place, ours.
+    """
     if not may_switch:
         return ours
-    if meta.svc_user is not None:
-        return meta.svc_user, meta.svc_group or meta.svc_user
-    return (DEFAULT_USER, DEFAULT_USER) if known else ours
+    user, group = meta.svc_user or DEFAULT_USER, meta.svc_group or meta.svc_user or DEFAULT_USER
+    if exists(user, group):
+        return user, group
+    if meta.svc_user is None or prefix:
+        return ours
+    raise NotFoundError(
+        f"user {user}:{group} of {meta.ident}",
+        "does not exist on this host",
+        next=f"create it (useradd --system {user}), then install again; or pass --ignore-install-hook",
+    )
+
+
+def clean_environment(environ: Mapping[str, str], user: str, home: str) -> dict[str, str]:
+    """What a hook inherits, before its package's own environment: no token or key of whoever installs is in it."""
+    kept = {name: value for name, value in environ.items() if name.upper() in PASSED_ON or name.startswith("LC_")}
+    return {"PATH": DEFAULT_PATH, **kept, "USER": user, "LOGNAME": user, "HOME": home, "SHELL": "/bin/sh"}
 
 
 def run_pending_hooks(package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str]) -> list[Ident]:
@@ -106,18 +126,20 @@ def run_install_hook(
     layers.append(environment_layer(name, environ))
     if user_file.is_file():
         layers.append(loads(user_file.read_bytes(), thing=str(user_file)))
-    environment = tree.environment(package, {key: value for key, value in environ.items() if key not in OUR_SECRETS})
-    own = {key: value for key, value in environment.items() if environ.get(key) != value}
-    user, group = _owner(meta)
+    account = _account(meta, prefix=root.path != DEFAULT_ROOT)
+    user, group = account.user, account.group
+    inherited = clean_environment(environ, user, account.home)
+    environment = tree.environment(package, inherited)
+    own = {key: value for key, value in environment.items() if inherited.get(key) != value}
     context = hook_context(meta, package.path, root, merge(*layers), user=user, group=group, env=own)
 
-    service = _service_directories(root, name, user, group)
+    service = _service_directories(root, name, account)
     strict = meta.strict_templates
     _render_tree(package.path / "config_install", service / "config_install", context, strict=strict)
     hook = service / "hooks" / "install"
     _render_file(package.path / "hooks" / "install", hook, context, strict=strict, hook=True, mode=0o755)
 
-    run = _run(hook, service, environment, user, group, timeout_s)
+    run = _run(hook, service, environment, account, timeout_s)
     write_atomic(package.path / STATUS_FILE, b"%d\n" % (run.code if run.code is not None else 128 + signal.SIGKILL))
     if run.code != 0:
         raise ServiceError(
@@ -137,12 +159,23 @@ def _how_it_failed(run: HookRun, timeout_s: float) -> str:
     return f"failed with exit code {run.code}"
 
 
-def _owner(meta: Metadata) -> tuple[str, str]:
-    """Ask this host who may run the hook; raises NotFoundError when the package names a user that does not exist."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Account:
+    """Who runs the hook; `uid` None when nobody is switched."""
+
+    user: str
+    group: str
+    home: str
+    uid: int | None
+    gid: int | None
+
+
+def _account(meta: Metadata, *, prefix: bool) -> _Account:
+    """Ask this host."""
     import grp
     import pwd
 
-    def known(user: str, group: str) -> bool:
+    def exists(user: str, group: str) -> bool:
         try:
             pwd.getpwnam(user)
             grp.getgrnam(group)
@@ -150,28 +183,29 @@ def _owner(meta: Metadata) -> tuple[str, str]:
             return False
         return True
 
-    ours = (_name_of(pwd.getpwuid, os.geteuid(), "pw_name"), _name_of(grp.getgrgid, os.getegid(), "gr_name"))
-    user, group = wanted_user(meta, known=known(DEFAULT_USER, DEFAULT_USER), may_switch=os.geteuid() == 0, ours=ours)
-    if (user, group) != ours and not known(user, group):
-        raise NotFoundError(
-            f"user {user}:{group} of {meta.ident}",
-            "does not exist on this host",
-            next=f"create it (useradd --system {user}), then install again; or pass --ignore-install-hook",
-        )
-    return user, group
-
-
-def _name_of(lookup: Any, number: int, field: str) -> str:
     try:
-        return str(getattr(lookup(number), field))
+        entry = pwd.getpwuid(os.geteuid())
+        ours, home = (entry.pw_name, grp.getgrgid(os.getegid()).gr_name), entry.pw_dir
     except KeyError:  # a container may run us under a uid without a name
-        return str(number)
+        ours, home = (str(os.geteuid()), str(os.getegid())), "/"
+    user, group = wanted_user(meta, exists=exists, may_switch=_may_switch(), prefix=prefix, ours=ours)
+    if (user, group) == ours:
+        return _Account(user=user, group=group, home=home, uid=None, gid=None)
+    found = pwd.getpwnam(user)
+    return _Account(user=user, group=group, home=found.pw_dir, uid=found.pw_uid, gid=grp.getgrnam(group).gr_gid)
 
 
-def _service_directories(root: Root, name: str, user: str, group: str) -> Path:
+def _may_switch() -> bool:
+    """Whether this process has the capabilities to run something as another user."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            return all(effective >> capability & 1 for capability in SWITCHING)
+    return False
+
+
+def _service_directories(root: Root, name: str, account: _Account) -> Path:
     """The service's directories with Habitat's owners and modes (reference: supervisor 2.5); those that exist are left as they are."""
-    import shutil
-
     service = root.service(name)
     for path in (service, service / "hooks", service / "logs"):
         make_dirs(path)
@@ -181,8 +215,8 @@ def _service_directories(root: Root, name: str, user: str, group: str) -> Path:
             continue
         make_dirs(path)
         with storage(path):
-            if os.geteuid() == 0 and not user.isdigit():
-                shutil.chown(path, user, group)
+            if account.uid is not None and account.gid is not None:
+                os.chown(path, account.uid, account.gid)
             path.chmod(0o770)
     return service
 
@@ -197,8 +231,8 @@ def _render_tree(source: Path, target: Path, context: Mapping[str, Any], *, stri
             make_dirs(out.parent, mode=0o770)
             _render_file(path, out, context, strict=strict, hook=False, mode=0o740)
             with storage(out):
-                owner = target.stat()
-                if os.geteuid() == 0:
+                owner, mine = target.stat(), out.stat()
+                if (owner.st_uid, owner.st_gid) != (mine.st_uid, mine.st_gid):  # the service's user reads it
                     os.chown(out, owner.st_uid, owner.st_gid)
 
 
@@ -219,11 +253,11 @@ def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, stri
     write_atomic(target, rendered.encode(), mode=mode)
 
 
-def _run(hook: Path, service: Path, environment: Mapping[str, str], user: str, group: str, timeout_s: float) -> HookRun:
+def _run(hook: Path, service: Path, environment: Mapping[str, str], account: _Account, timeout_s: float) -> HookRun:
     """Run a rendered hook to its end or its deadline."""
     switch: dict[str, Any] = {}
-    if os.geteuid() == 0 and not user.isdigit():
-        switch = {"user": user, "group": group, "extra_groups": os.getgrouplist(user, _gid(group))}
+    if account.uid is not None and account.gid is not None:
+        switch = {"user": account.uid, "group": account.gid, "extra_groups": os.getgrouplist(account.user, account.gid)}
     logs = {name: service / "logs" / f"install.{name}.log" for name in ("stdout", "stderr")}
     try:
         process = subprocess.Popen(
@@ -249,12 +283,6 @@ def _run(hook: Path, service: Path, environment: Mapping[str, str], user: str, g
     return HookRun(
         code=process.returncode if dropped is not None else None, stdout=logs["stdout"], stderr=logs["stderr"], dropped=dropped or 0
     )
-
-
-def _gid(group: str) -> int:
-    import grp
-
-    return grp.getgrnam(group).gr_gid
 
 
 def _collect(process: subprocess.Popen[bytes], pipes: Mapping[IO[bytes], IO[bytes]], timeout_s: float) -> int | None:

@@ -200,7 +200,7 @@ class Transport:
             )
         said = ""
         if response.content_type == routes.PROBLEM_JSON:
-            said = _said(await _bounded(response, DEPOT_ANSWER_MAX, question.thing))
+            said = _said(await _bounded(response, DEPOT_ANSWER_MAX, question.thing), question.thing)
         raise routes.error_of(response.status, question.thing, said)
 
     async def _tried(self, once: Callable[[], Awaitable[Answer]], *, repeatable: bool) -> Answer:
@@ -297,11 +297,11 @@ async def _bounded(response: aiohttp.ClientResponse, cap: int, thing: str) -> by
     return b"".join(blocks)
 
 
-def _said(body: bytes) -> str:
-    """What a problem document says, cut to a readable length; empty when it says nothing."""
+def _said(body: bytes, thing: str) -> str:
+    """What a problem document says, cut to a readable length; empty when it says nothing. A next command is not taken from a depot."""
     try:
         problem = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    text = routes.problem_text(problem) if isinstance(problem, dict) else ""
+    text = routes.problem_text(problem).removeprefix(f"{thing}: ") if isinstance(problem, dict) else ""
     return "".join(char if char.isprintable() else " " for char in text)[:500]

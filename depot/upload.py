@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from depot.client import Depot, Uploaded
 from depot.fetch import Candidate, open_artifact, read_key_name
-from hart.errors import ConflictError, NotFoundError
+from hart.errors import ConflictError, DeniedError, NotFoundError
 from hart.ident import Ident
 from hart.keys import KeyCache, KeyName
 from hart.limits import DOWNLOAD_PARALLEL
@@ -111,12 +111,7 @@ class Publisher:
         from hart.artifact import checksum
 
         if key not in self._keys_there:
-            try:
-                new = await self.depot.upload_public_key(self.keys.public(key).text())
-            except NotFoundError as error:
-                raise NotFoundError(
-                    f"origin {key.name}", f"is not in {self.depot.url}", next=f"stead origin create {key.name}, then upload again"
-                ) from error
+            new = await self._upload_key(key)
             self._keys_there.add(key)
             if new:
                 self.watch(KeyUploaded(key=key))
@@ -137,3 +132,16 @@ class Publisher:
         published = Published(uploaded=uploaded, channel=self.channel)
         self.watch(published)
         return published
+
+    async def _upload_key(self, key: KeyName) -> bool:
+        """Whether the depot did not have it. A missing origin is named as such: a depot may say `denied` for it."""
+        try:
+            return await self.depot.upload_public_key(self.keys.public(key).text())
+        except (NotFoundError, DeniedError) as error:
+            try:
+                await self.depot.origin(key.name)
+            except NotFoundError:
+                raise NotFoundError(
+                    f"origin {key.name}", f"is not in {self.depot.url}", next=f"stead origin create {key.name}, then upload again"
+                ) from error
+            raise

@@ -15,7 +15,7 @@ GIB: Final = 1024 * MIB
 CHUNK: Final = 256 * KIB  # copy buffer: large enough for the kernel's read-ahead, small beside the memory promise
 
 # --- depot client
-DOWNLOAD_MAX: Final = 4 * GIB  # an artifact on the wire; the depot takes none larger, and a lying length must not fill a disk
+DOWNLOAD_MAX: Final = 8 * GIB  # an artifact on the wire: what a depot accepts; a lying length must not fill a disk
 DOWNLOAD_PARALLEL: Final = 4  # closure downloads at once: fills a link with small packages, stays polite to one server
 DOWNLOAD_RATE_MIN: Final = 1 * KIB  # bytes a second over DOWNLOAD_WINDOW_S: slower is a body that never ends, not a bad line
 DOWNLOAD_WINDOW_S: Final = 60.0  # over which the rate is judged: longer than any stall that TCP recovers from

@@ -21,6 +21,7 @@ from hart.archive import pack
 from hart.artifact import sign_payload
 from hart.ident import Ident
 from hart.keys import KeyCache, KeyName, SecretSigningKey, generate_signing_pair
+from hart.limits import CHUNK
 from hart.metafiles import Metadata, render
 from hart.target import host_target
 
@@ -282,7 +283,8 @@ class Simulator:
                 await response.write(data[: faults.cut_at])
                 request.transport.close()
             else:
-                await response.write(data)
+                for at in range(0, len(data), CHUNK):
+                    await response.write(data[at : at + CHUNK])
                 await response.write_eof()
         except ConnectionError:
             pass
