@@ -178,9 +178,9 @@ def test_a_pipe_whose_name_was_removed_is_found_through_its_writer(tmp_path: Pat
     """Else its service would block on a full pipe that nobody reads."""
     log = tmp_path / "web.log"
     make_pipe(str(log), None, None)
+    reader = os.open(f"{log}.fifo", os.O_RDWR | os.O_NONBLOCK)
     with subprocess.Popen(["/bin/sh", "-c", f"exec 1<>{log}.fifo; rm {log}.fifo; echo here; exec sleep 30"]) as writer:
         try:
-            reader = os.open(f"{log}.fifo", os.O_RDWR | os.O_NONBLOCK)
             while not select.select([reader], [], [], 20)[0]:
                 raise AssertionError("nothing was written")
             os.close(reader)
