@@ -30,6 +30,7 @@ DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]+(=([0-9]+:)?[0-9][A-Za-z0-9.+~:-]*)?")
 KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
+WHERE = re.compile(r"\Aline [0-9]+(?=, column|:)(?:, )?(?:: )?")
 FORBIDDEN_VARIABLES = ("PATH", "LD_RUN_PATH", "LDFLAGS", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "PKG_CONFIG_PATH")
 LOCATORS = {Scheme.FILE: (RELATIVE, "a path below the plan's folder"), Scheme.PYPI: (PYPI, "of the form name==1.2.3"),
             Scheme.NPM: (NPM, "of the form name@1.2.3"), Scheme.DEBIAN: (DEBIAN, "of the form name or name=1:2.3-4")}  # fmt: skip
@@ -49,7 +50,8 @@ def read_plan(text: str, *, thing: str) -> Plan:
         data = loads(text, thing=thing, limit=PLAN_MAX)
     except (FormatError, LimitError) as error:
         line = error.data.get("line")
-        raise PlanError(f"{thing}:{line}" if line else thing, error.cause, next=error.next, **error.data) from error
+        cause = WHERE.sub("", error.cause) if line else error.cause  # the line is in `thing` already
+        raise PlanError(f"{thing}:{line}" if line else thing, cause, next=error.next, **error.data) from error
     problems: list[Problem] = []
     top = TableReader(data, (), problems, aliases={"sources": "[[source]]", "step": "[steps]", "svc": "[service]"})
     plan = read_top(top)

@@ -71,8 +71,9 @@ class TableReader:
             self.problem(None, f"{key} is missing")
             return None
         given = key in self.left
+        right = isinstance(self.left.get(key), str)
         value = self.take(key, str, "")
-        if not given:
+        if not given or not right:
             return None
         if "\x00" in value or (not lines and any(char in value for char in "\n\r")):
             self.problem(key, f"{key} must be one line without control characters")
