@@ -193,11 +193,11 @@ class Publisher:
         door = self._doors.setdefault(offer.ident, asyncio.Lock())
         async with door:
             ident, target, checksum = offer.ident, str(metadata.target), staged.checksum()
+            earlier = await self._store.read(lambda reader: reader.package_type(ident.origin, ident.name))
+            new = describe(offer, key, metadata, checksum=checksum, size=staged.size, earlier_type=earlier)
             existing = await self._store.read(lambda reader: reader.package(ident, target))
             check_existing(offer, existing)
             check_bytes(offer, existing, checksum)
-            earlier = await self._store.read(lambda reader: reader.package_type(ident.origin, ident.name))
-            new = describe(offer, key, metadata, checksum=checksum, size=staged.size, earlier_type=earlier)
             await self._in_thread(lambda: self._store.blobs.keep(staged, repair=existing is not None))
             return await self._store.write(lambda writer: _commit(writer, offer, new, by), by=by.account)
 

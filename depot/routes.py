@@ -2,7 +2,8 @@
 
 Rules: paths are below a prefix (default `/v1`) and are the Builder API's; every variable part is percent-encoded as one path component.
 Errors have an empty body unless the client accepts `application/problem+json`. Ids are strings, times are naive ISO with microseconds.
-A refusal is final below 500 and may be tried again from 500 on, except 501 (this depot does not serve that target) and 507 (disk full).
+A refusal is final below 500, except 408 and 429 (a proxy's), and may be tried again from 500 on, except 501 (target not served) and 507
+(disk full).
 Source: Builder's `/v1` API (reference: depot API 0, 1.1 to 1.5). Not here: what a request does (depot/server.py), sockets, files.
 """
 
@@ -166,6 +167,8 @@ def error_of(status: int, thing: str, text: str = "") -> SteadError:
             return made(ConflictError, "the depot has it already")
         case 413:
             return made(LimitError, "is larger than the depot accepts")
+        case 408 | 429:
+            return made(UnavailableError, "the depot, or a proxy before it, wants us slower or later", "try again later")
         case 424:
             return made(ConflictError, "has a circular dependency")
         case 501:
@@ -180,7 +183,7 @@ def error_of(status: int, thing: str, text: str = "") -> SteadError:
 
 def may_retry(status: int) -> bool:
     """Whether the same request may succeed later: server faults, but neither an unserved target nor a full disk."""
-    return status >= 500 and status not in (501, 507)
+    return status in (408, 429) or (status >= 500 and status not in (501, 507))
 
 
 def problem(error: SteadError) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Source: reference: depot API 0; threats 3.4 (aiohttp), S27, S29. Not here: what 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
@@ -65,6 +66,7 @@ HANDLERS: Final[dict[Route, Handler]] = {
 }
 ALSO_HEAD: Final = (routes.STATUS, routes.DOWNLOAD)
 
+ACCOUNT: Final = web.RequestKey("account", str)
 SPOKE: Final = web.AppKey("spoke", set[object])  # connections that have sent a whole request head
 
 
@@ -84,7 +86,8 @@ def application(depot: Depot) -> web.Application:
 def _entry(depot: Depot, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def enter(request: web.Request) -> web.StreamResponse:
         token = await _identify(depot, request)
-        request["account"] = token.account if token else None
+        if token is not None:
+            request[ACCOUNT] = token.account
         return await handler(Call(request, depot, token))
 
     return enter
@@ -125,7 +128,7 @@ async def _border(request: web.Request, handler: Callable[[web.Request], Awaitab
         status = 404 if error.status == 405 else error.status
         response = _refuse(request, NotFoundError(request.path, "does not exist")) if status == 404 else empty(status)
     except (ConnectionError, TimeoutError):
-        log("request.lost", method=request.method, path=request.path[: limits.LOGGED_PATH], account=request.get("account"))
+        log("request.lost", method=request.method, path=request.path[: limits.LOGGED_PATH], account=request.get(ACCOUNT))
         raise
     except Exception as error:  # noqa: BLE001  the border: anything that arrives here is our own bug, and one request must not be more
         log("request.bug", method=request.method, path=request.path[: limits.LOGGED_PATH], error=repr(error), trace=_trace(error))
@@ -137,7 +140,7 @@ async def _border(request: web.Request, handler: Callable[[web.Request], Awaitab
             path=request.path[: limits.LOGGED_PATH],
             status=response.status,
             ms=round((loop.time() - started) * 1000, 1),
-            account=request.get("account"),
+            account=request.get(ACCOUNT),
             remote=request.remote,
             **({"cause": cause} if cause else {}),
         )
@@ -181,6 +184,7 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_http_log(),
         auto_decompress=False,
         keepalive_timeout=limits.KEEPALIVE_S,
         max_line_size=limits.HEADER_LINE,
@@ -197,24 +201,39 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
             raise UnavailableError(
                 f"{host}:{port}", f"cannot listen: {error.strerror}", next="choose another --listen or --port"
             ) from error
-        async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(_close_silent(app, runner))
-            yield int(runner.addresses[0][1])
-            watch.cancel()
+        _close_silent(app, runner, {})
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 
 
-async def _close_silent(app: web.Application, runner: web.AppRunner) -> None:
-    """Close connections that have sent no whole request in time (slowloris): aiohttp's own timer begins after the first one."""
+def _close_silent(app: web.Application, runner: web.AppRunner, since: dict[object, float]) -> None:
+    """Close connections that have sent no whole request in time (slowloris), now and again until the server ends.
+
+    aiohttp's own timer begins after the first request. `since`: when the connections of the last look were first seen.
+    """
+    if runner.server is None:
+        return
     loop = asyncio.get_running_loop()
-    since: dict[object, float] = {}
-    while runner.server is not None:
-        connections, now = runner.server.connections, loop.time()
-        app[SPOKE].intersection_update(connections)
-        since = {connection: since.get(connection, now) for connection in connections}
-        for connection in connections:
-            silent = connection not in app[SPOKE] and now - since[connection] > limits.HEADER_S
-            if silent and connection.transport is not None:
-                connection.transport.abort()
-        await asyncio.sleep(limits.HEADER_S / 3)
+    connections, now = runner.server.connections, loop.time()
+    app[SPOKE].intersection_update(connections)
+    seen: dict[object, float] = {connection: since.get(connection, now) for connection in connections}
+    for connection in connections:
+        silent = connection not in app[SPOKE] and now - seen[connection] > limits.HEADER_S
+        if silent and connection.transport is not None:
+            connection.transport.abort()
+    loop.call_later(limits.HEADER_S / 3, _close_silent, app, runner, seen)
+
+
+def _http_log() -> logging.Logger:
+    logger = logging.getLogger("depot.http")
+    logger.addFilter(_note)  # added once, however often it is called
+    return logger
+
+
+def _note(record: logging.LogRecord) -> bool:
+    """What aiohttp has to say, mostly about malformed requests, as a line of ours: no trace, nothing of the request."""
+    if record.levelno >= logging.WARNING:
+        cause = record.exc_info[1] if record.exc_info else None
+        log("http", message=record.getMessage()[: limits.LOGGED_PATH], cause=type(cause).__name__ if cause else None)
+    return False

@@ -1,0 +1,1 @@
+"""Tests; packages at every level so that no test folder shadows a real one."""
