@@ -69,3 +69,8 @@ def make_artifact(
     path = directory / (name or meta.ident.archive_name(meta.target))
     path.write_bytes(sign_bytes(payload_of(tree, meta.ident), key))  # type: ignore[arg-type]
     return path
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory."""
+    return sorted(path.name for path in directory.iterdir())
