@@ -7,6 +7,8 @@ It speaks through the same `depot/routes.py` as both real ends and knows nothing
 import asyncio
 import hashlib
 import json
+import mmap
+import os
 import re
 import threading
 from collections.abc import Awaitable, Callable
@@ -48,10 +50,11 @@ def make_package(
     needs: tuple[Ident, ...] = (),
     files: dict[str, bytes] | None = None,
     key: SecretSigningKey | None = None,
+    links: dict[str, Path] | None = None,
     file_name: str | None = None,
     **said: Any,
 ) -> Path:
-    """A signed artifact in `directory`. `files` by path inside the package; `said` are further fields of its metadata."""
+    """A signed artifact in `directory`. `files` by path inside the package, `links` for large ones; `said` are further metadata."""
     who = ident(name)
     tree = directory / "trees" / str(who).replace("/", "-")
     tree.mkdir(parents=True)
@@ -62,6 +65,8 @@ def make_package(
         (tree / path).write_bytes(data)
         if path.startswith(("bin/", "hooks/")):
             (tree / path).chmod(0o755)
+    for path, source in (links or {}).items():
+        os.link(source, tree / path)
     payload = tree.with_suffix(".payload")
     with payload.open("wb") as out:
         pack(tree, who, out, mtime=0, level=0)
@@ -99,7 +104,7 @@ class Faults:
 
 @dataclass
 class Stored:
-    data: bytes
+    data: bytes | mmap.mmap
     ident: Ident
     needs: tuple[Ident, ...]
     channels: set[str]
@@ -135,11 +140,17 @@ class Simulator:
         meta = open_artifact(artifact, None, key_of(name.name, name.revision).public, None).metadata
         return self.add_bytes(artifact.read_bytes(), meta.ident, meta.tdeps, *channels)
 
-    def add_bytes(self, data: bytes, who: Ident, needs: tuple[Ident, ...], *channels: str) -> Stored:
+    def add_bytes(self, data: bytes | mmap.mmap, who: Ident, needs: tuple[Ident, ...], *channels: str) -> Stored:
         self.channels.setdefault(who.origin, {"stable", "unstable"}).update(channels)
         stored = Stored(data, who, needs, {"unstable", *(channels or ("stable",))})
         self.packages[str(who)] = stored
         return stored
+
+    def add_file(self, artifact: Path, who: Ident, *channels: str) -> Stored:
+        """A large artifact, mapped instead of read."""
+        with artifact.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self.add_bytes(data, who, (), *channels)
 
     def add_key(self, key: SecretSigningKey) -> None:
         self.channels.setdefault(key.key.name, {"stable", "unstable"})

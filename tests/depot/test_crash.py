@@ -1,0 +1,151 @@
+"""`stead pkg install` in its own process: killed at any moment, and measured."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hart.installed import InstalledTree
+from hart.limits import CHUNK
+from hart.root import Root
+from tests.depot.simulator import Simulator, ident, make_package, trusting
+
+APP, LIB = ident("acme/app"), ident("acme/lib")
+KILLS = 50
+SEED = 20261123
+MEMORY_MAX = 120_000_000  # bytes of resident memory, whatever the package's size
+MEASURED = """
+import sys, stead
+try:
+    stead.main(sys.argv[1:])
+finally:
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(int(peak.split()[1]) * 1024, file=open({report!r}, "w"))
+"""
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as made:
+        yield made
+
+
+def environment(root: Path, simulator: Simulator) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STEAD_", "HAB_"))}
+    return kept | {"STEAD_ROOT": str(root), "STEAD_DEPOT_URL": simulator.url}
+
+
+def contents(name: str, size: int) -> dict[str, bytes]:
+    """Many small files and one that takes a while; the same in every run."""
+    chance = random.Random(f"{SEED} {name}")
+    return {f"share/{number:03}": chance.randbytes(200) for number in range(150)} | {"lib/big": chance.randbytes(size)}
+
+
+def check_store(root: Path, expected: dict[str, dict[str, bytes]]) -> set[str]:
+    """Every release is whole, with all that it needs; returns their idents. What is no release is not asked about."""
+    tree = InstalledTree(Root(root))
+    releases = {"/".join(path.parts[-4:]): path for path in root.glob("pkgs/*/*/*/*") if not path.name.startswith(".")}
+    visible = {str(package.ident): package for package in tree.list()}
+    assert set(visible) == set(releases), "a release is there that the tree cannot read"
+    for name, package in visible.items():
+        for file, data in expected[name].items():
+            assert (package.path / file).read_bytes() == data, f"{name}: {file} is not whole"
+        for need in package.metadata.tdeps:
+            assert str(need) in visible, f"{name} is there without {need}"
+    return set(visible)
+
+
+def check_cache(root: Path, checksums: dict[str, str]) -> None:
+    """What has an artifact's name is that artifact."""
+    for path in (root / "cache/artifacts").glob("*.hart"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == checksums[path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_install_that_is_killed_leaves_whole_packages_only(tmp_path: Path, simulator: Simulator) -> None:
+    """S16: kill -9 at fifty moments; a package is absent or complete, and never without what it needs. Each next run goes on from there."""
+    expected = {str(LIB): contents("lib", 3_000_000), str(APP): contents("app", 3_000_000)}
+    paths = [
+        make_package(tmp_path / "made", "acme/lib", files=expected[str(LIB)]),
+        make_package(tmp_path / "made", "acme/app", needs=(LIB,), files=expected[str(APP)]),
+    ]
+    for path in paths:
+        simulator.add(path)
+    checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    command = [sys.executable, "-m", "stead", "pkg", "install", "acme/app"]
+
+    def start(root: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=environment(root, simulator), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    started = time.monotonic()
+    trusting(tmp_path / "whole/cache/keys", "acme")
+    first = start(tmp_path / "whole")
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0, said
+    whole_s = time.monotonic() - started
+
+    chance = random.Random(SEED)
+    seen: list[frozenset[str]] = []
+    root = tmp_path / "root-0"
+    trusting(root / "cache/keys", "acme")
+    for number in range(1, KILLS + 1):
+        child = start(root)
+        try:
+            child.wait(timeout=chance.uniform(0.4, 1.0) * whole_s)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+        child.communicate()
+        found = check_store(root, expected)
+        check_cache(root, checksums)
+        seen.append(frozenset(found))
+        if number % 3 == 0 or len(found) == 2:
+            last = start(root)
+            _, said = last.communicate(timeout=60)
+            assert last.returncode == 0, said
+            assert check_store(root, expected) == {str(LIB), str(APP)}
+            assert not list(root.glob("pkgs/*/*/*/.hab-pkg-install-*")), "what a killed install left was not swept"
+            assert not list((root / "cache/artifacts").glob(".*")), "a part was left behind"
+            root = tmp_path / f"root-{number}"
+            trusting(root / "cache/keys", "acme")
+    assert frozenset() in seen, "no kill came early enough to matter"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_installing_a_large_package_takes_little_memory(tmp_path: Path, simulator: Simulator) -> None:
+    """300 MB go through download, verification and unpacking in constant memory."""
+    chance = random.Random(SEED)
+    size = 300_000_000
+    tree = tmp_path / "big"
+    tree.mkdir()
+    digest = hashlib.sha256()
+    with (tree / "data").open("wb") as out:
+        for _ in range(size // CHUNK):
+            block = chance.randbytes(CHUNK)
+            digest.update(block)
+            out.write(block)
+    path = make_package(tmp_path / "made", "acme/app", links={"data": tree / "data"})
+    assert path.stat().st_size > size * 0.99
+    simulator.add_file(path, APP)
+    root, report = tmp_path / "root", tmp_path / "peak"
+    trusting(root / "cache/keys", "acme")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED.format(report=str(report)), "pkg", "install", "acme/app"],
+        env=environment(root, simulator),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with (root / "pkgs" / str(APP) / "data").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == digest.digest()
+    assert int(report.read_text()) < MEMORY_MAX
