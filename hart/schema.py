@@ -71,11 +71,14 @@ class Schema:
         problems: dict[Problem, None] = {}
         try:
             data = _plain(config, (), problems)
+            unusable = {problem.key for problem in problems}  # already reported; what the library says of NaN helps nobody
             _unknown(self._document, data, [self._document.root], (), problems)
             for error in self._validator.iter_errors(data):
                 if complete or error.validator not in ("required", "dependentRequired"):
                     path = tuple(error.absolute_path)
-                    problems[Problem(*explain(error, secret=_is_secret(path, hidden)))] = None
+                    problem = Problem(*explain(error, secret=_is_secret(path, hidden)))
+                    if problem.key not in unusable:
+                        problems[problem] = None
                 if len(problems) >= CONFIG_PROBLEMS_MAX:
                     break
         except RecursionError:

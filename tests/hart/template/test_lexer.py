@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from hart.errors import LimitError, TemplateError
@@ -142,7 +144,5 @@ def test_words_are_capped() -> None:
 @pytest.mark.parametrize("text", ["{{!--" * 100_000, "{{!}}" * 100_000, " " * 500_000 + "{{#x}}", "{{" + " " * 500_000, "\\{{" * 100_000])
 def test_hostile_text_takes_time_in_proportion(text: str) -> None:
     """No construct makes the lexer look at the same text again and again (the test's timeout is the judge)."""
-    try:
+    with suppress(TemplateError):
         pieces(Source("t", text))
-    except TemplateError:
-        pass
