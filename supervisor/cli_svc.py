@@ -12,11 +12,6 @@ from supervisor.cli_options import ask, choose_root, given, json_option, load_op
 no_wait_option = click.option("--no-wait", is_flag=True, help="Return when it is written down, not when it is done.")
 wait_option = seconds("--wait", "wait_s", "How long to wait for the result [120].")
 timeout_option = seconds("--shutdown-timeout", "shutdown_timeout_s", "Between signal and KILL, this time.")
-    "--wait", "wait_s", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for the result [120]."
-)
-timeout_option = click.option(
-    "--shutdown-timeout", "shutdown_timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Between signal and KILL, this time."
-)
 
 
 @click.command("load")

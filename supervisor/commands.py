@@ -24,6 +24,7 @@ from supervisor.service.spec import Desired
 from supervisor.service.update import Choice
 from supervisor.services import are_down, reconcile_all
 
+HEARD_S = 1.0  # for a service to hear what it was told; it does nothing slow while it reads its mail
 HOPELESS = 3  # failed starts in a row after which nobody goes on waiting
 
 
@@ -60,8 +61,8 @@ async def load(host: Host, request: Request, say: Say) -> dict[str, Any]:
     refuse_while_stopping(host)
     service = host.services.get(spec.name)
     host.specs.write(spec)
-    if service is not None and service.record.choice != Choice(release=package.ident):
-        service.save(choice=Choice(release=package.ident))
+    if service is not None and service.memory.record.choice != Choice(release=package.ident):
+        service.memory.save(choice=Choice(release=package.ident))
         if service.release != package.ident:
             service.tell(Event.RESTART, f"loaded again, as {package.ident}")
     reconcile_all(host)
@@ -127,8 +128,10 @@ def need(host: Host, name: str) -> Service:
 async def ready(host: Host, name: str, wait_s: float) -> dict[str, Any]:
     """The service's row when it is ready; ServiceError when it is not, in that time, or when there is no hope."""
     service = need(host, name)
+    await host.changed.until(lambda: service.settled, HEARD_S)
     if wait_s > 0:
-        await host.changed.until(lambda: service.life.state is State.READY or service.life.failures >= HOPELESS, wait_s)
+        life = service.life
+        await host.changed.until(lambda: service.settled and (life.state is State.READY or life.failures >= HOPELESS), wait_s)
         if service.life.state is not State.READY:
             raise ServiceError(
                 f"service {name}",

@@ -89,7 +89,7 @@ def effect_on(host: Host, service: Service, document: Document) -> Effect:
     rendering = render_kit(host, service.spec, kit, document=document, census=host.census, binds=feeders)
     if service.life.state not in UP:
         return Effect(service=service, act=None, because=f"it is {service.life.state}", keys=keys, rendering=rendering)
-    verdict = change.decide(service.record.applied, rendering.digests)
+    verdict = change.decide(service.memory.record.applied, rendering.digests)
     return Effect(service=service, act=verdict.act, because=verdict.because, keys=keys, rendering=rendering)
 
 
@@ -119,11 +119,11 @@ async def settle(host: Host, effect: Effect, wait_s: float) -> None:
     failures = service.life.failures
 
     def settled() -> bool:
-        applied = dict(service.record.applied) == dict(digests)
-        return (applied and service.life.state is State.READY) or service.life.failures > failures or bool(service.degraded)
+        applied = dict(service.memory.record.applied) == dict(digests)
+        return (applied and service.life.state is State.READY) or service.life.failures > failures or bool(view.troubles(service))
 
     await host.changed.until(settled, wait_s)
-    if service.degraded or service.life.state is not State.READY:
+    if view.troubles(service) or service.life.state is not State.READY:
         raise ServiceError(
             f"service {service.name}",
             f"did not take the new configuration: it is {service.life.state}: {view.why(service)}",

@@ -1,7 +1,7 @@
 """Accept a service: everything that can be found wrong with it before its spec is written.
 
 Rules: with `force` the given options change the spec that is there, and what was not given stays (Habitat resets it: weakness W7).
-A package that is not installed is installed from the channel. It must be a service, its binds must fit, its configuration must fit its schema.
+A package that is not installed is installed from the channel. It must be a service, its binds must fit, and its configuration its schema.
 """
 
 from __future__ import annotations

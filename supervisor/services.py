@@ -16,8 +16,9 @@ from supervisor.attach import Exited
 from supervisor.holder.protocol import Held
 from supervisor.host import Host
 from supervisor.service import running
-from supervisor.service.driver import KILL, Service
+from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
+from supervisor.service.process import KILL
 from supervisor.service.spec import Action, Desired, ServiceSpec, Step, reconcile
 
 

@@ -39,13 +39,13 @@ async def follow(host: Host) -> None:
 
 def follows(service: Service) -> bool:
     spec, life = service.spec, service.life
-    settled = life.state in (State.READY, State.BACKOFF, State.STARTING) and service.record.choice is not None
+    settled = life.state in (State.READY, State.BACKOFF, State.STARTING) and service.memory.record.choice is not None
     return spec.strategy is Strategy.AT_ONCE and not spec.ident.is_full and settled and not service.gone
 
 
 async def look(host: Host, service: Service) -> bool:
     """Ask the depot about one service and begin what it decides; False when the depot did not answer."""
-    spec, choice = service.spec, service.record.choice
+    spec, choice = service.spec, service.memory.record.choice
     assert choice is not None
     try:
         head = await host.depots.newest(spec.url, spec.ident, channel=spec.channel)
@@ -57,7 +57,7 @@ async def look(host: Host, service: Service) -> bool:
     except SteadError as error:
         note(host, service, f"no update: {error}")
         return False
-    if service.record.choice == choice and service.spec is spec:
+    if service.memory.record.choice == choice and service.spec is spec:
         await switch(host, service, verdict.target, verdict.because)
     return True
 
@@ -71,7 +71,7 @@ async def switch(host: Host, service: Service, target: Ident, because: str) -> N
     except NotFedError:
         pass  # a lost bind says nothing about the release
     except (InputError, ServiceError) as error:
-        service.quarantine(target)
+        service.memory.quarantine(target)
         note(host, service, f"{target} is not taken: {error}; it is in quarantine until channel {service.spec.channel} moves")
         return
     host.journal.write("update", service.name, f"{because}: switching", target=str(target))
@@ -80,7 +80,5 @@ async def switch(host: Host, service: Service, target: Ident, because: str) -> N
 
 def note(host: Host, service: Service, text: str) -> None:
     """The last word about updates; journalled when it is a new one."""
-    if service.update_note != text:
-        service.update_note = text
-        host.journal.write("update", service.name, text)
+    if service.memory.note(text):
         host.changed.beat()

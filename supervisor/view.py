@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from supervisor import clock
-from supervisor.service.events import HAS_PROCESS, Health, State
+from supervisor.service.events import Health, State
 
 if TYPE_CHECKING:
     from supervisor.service.driver import Service
@@ -17,7 +17,7 @@ COLUMNS = ("service", "release", "desired", "state", "ready", "health", "since",
 
 def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
     """One service, as `svc status --json` shows it; `at` turns the drivers' clock into wall time."""
-    life, spec, choice = service.life, service.spec, service.record.choice
+    life, spec, choice = service.life, service.spec, service.memory.record.choice
     return {
         "service": service.name,
         "group": str(spec.service_group),
@@ -28,15 +28,15 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "ready": life.state is State.READY,
         "health": str(life.health) if life.plan.health_check else str(no_check(life.state)),
         "since": clock.stamp(at(life.since)),
-        "pid": service.pid if life.state in HAS_PROCESS else None,
+        "pid": service.process.pid,
         "restarts": life.restarts,
         "failures": life.failures,
         "because": why(service),
-        "degraded": service.degraded or None,
+        "degraded": "; ".join(troubles(service)) or None,
         "notice": (service.kit.account.notice or None) if service.kit is not None else None,
         "channel": spec.channel,
         "strategy": str(spec.strategy),
-        "update": service.update_note or None,
+        "update": service.memory.update_note or None,
         "on_trial": str(choice.release) if choice is not None and choice.base is not None else None,
         "quarantined": str(choice.quarantined) if choice is not None and choice.quarantined is not None else None,
         "binds": [str(bind) for bind in spec.binds],
@@ -58,9 +58,13 @@ def why(service: Service) -> str:
     parts = [life.because]
     if life.state is State.STARTING and service.waits_for:
         parts.append(f"not ready yet: {service.waits_for}")
-    if service.degraded:
-        parts.append(f"degraded: {service.degraded}")
+    parts += [f"degraded: {trouble}" for trouble in troubles(service)]
     return "; ".join(parts)
+
+
+def troubles(service: Service) -> list[str]:
+    """What is not as it should be, though it runs."""
+    return [trouble for trouble in (service.degraded, service.hook_trouble, service.memory.trouble) if trouble]
 
 
 def plain(value: Any) -> Any:

@@ -10,25 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from hart.errors import NotFoundError, ServiceError, SteadError
-from hart.files import write_atomic
+from hart.errors import NotFoundError, SteadError
 from hart.ident import Ident
 from hart.installed import InstalledPackage
 from hart.limits import HOOK_S
-from hart.version import ident_key
 from supervisor import clock
 from supervisor.attach import Exited
 from supervisor.census import Member
-from supervisor.holder.protocol import Held, StartRequest
-from supervisor.service import change, hooks, render, running, update
+from supervisor.holder.protocol import Held
+from supervisor.service import change, hooks, render, update
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
 from supervisor.service.events import (
-    HAS_PROCESS,
     UP,
     CallOff,
     Effect,
@@ -48,7 +45,8 @@ from supervisor.service.events import (
     WatchReady,
 )
 from supervisor.service.kit import Kit, Rendering, configure, hook_environment, member_of, open_kit, render_kit
-from supervisor.service.running import Running
+from supervisor.service.memory import Memory
+from supervisor.service.process import KILL, Process
 from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
 from supervisor.service.watch import Watch
@@ -56,7 +54,6 @@ from supervisor.service.watch import Watch
 if TYPE_CHECKING:
     from supervisor.host import Host
 
-KILL = 9
 ANSWERS = {"pre-stop": Event.PRE_STOP_ENDED, "post-stop": Event.POST_STOP_ENDED}
 
 
@@ -74,20 +71,20 @@ class Service:
     def __init__(self, host: Host, spec: ServiceSpec) -> None:
         self.host, self.spec, self.name = host, spec, spec.name
         self.life = Life(backoff=host.settings.backoff, chance=host.chance, now=clock.now(), since=clock.now())
-        self.record: Running = running.read(host.settings.running, spec.name)
+        self.memory = Memory(host.settings.running, host.journal, spec.name)
         self.kit: Kit | None = None
         self.rendering: Rendering | None = None
         self.cfg: Mapping[str, Any] | None = None  # of the last rendering; of a process that was found running, before there is one
         self.fed: dict[str, tuple[Member, ...]] = {}  # the last good feeders of each bind
         self.degraded = ""  # why what runs is not what it should be
+        self.hook_trouble = ""  # how the last reconfigure of this process failed
         self.waits_for = ""  # what the ready probe last said
-        self.update_note = ""  # the last word of the updater
-        self.pid: int | None = None
-        self.start_id = ""
+        self.process = Process(host, spec.name)
         self.hook_results: dict[str, str] = {}
         self.gone = False  # its spec is gone: forget it when it is down
         self.watch = Watch(self)
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
+        self._handling = self._reconfiguring = False
         self._works: set[asyncio.Task[None]] = set()  # the one that counts, and those called off that have not ended yet
         self._work_number = 0
         self._again = asyncio.Event()  # something that a waiting start may have waited for
@@ -108,10 +105,18 @@ class Service:
         if self.life.state in UP:
             self._mail.put_nowait(Mail(None))
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything that it was told has been heard."""
+        return self._mail.empty() and not self._handling
+
     async def live(self) -> None:
         """Read mail and watch the clock until the service is gone."""
         while not (self.gone and self.life.state is State.DOWN and self._mail.empty()):
+            self._handling = False
+            self.host.changed.beat()
             mail = await self._next_mail()
+            self._handling = True
             if mail is None:
                 await self._carry_out(self.life.tick(clock.now()))
             elif mail.work is not None and mail.work != self._work_number:
@@ -136,12 +141,9 @@ class Service:
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             await self._act(effect)
-        if self.life.state not in HAS_PROCESS:
-            self.pid = None
         if (member := self.member) != self._told:
             self._told = member
             self.host.announce()
-        self.host.changed.beat()
 
     async def _act(self, effect: Effect) -> None:  # noqa: C901  one case for each effect, nothing else
         match effect:
@@ -158,9 +160,10 @@ class Service:
             case StartProcess():
                 self.host.tasks.create_task(self._start(), name=f"{self.name} start")
             case SignalProcess():
-                await self._signal(self.kit.stop_signal if self.kit is not None else 15)
+                assert self.kit is not None
+                await self.process.signal(self.kit.stop_signal)
             case KillProcess():
-                await self._signal(KILL)
+                await self.process.signal(KILL)
             case WatchReady():
                 self.watch.ready()
             case WatchHealth():
@@ -170,9 +173,9 @@ class Service:
             case Failed(because):
                 self._on_failure(because)
             case Proved():
-                self._on_proof()
-            case Report(because):
-                self.host.journal.write("service", self.name, because, state=str(self.life.state), release=str(self.release or ""))
+                self.memory.prove()
+            case Report(state, because):
+                self.host.journal.write("service", self.name, because, state=str(state), release=str(self.release or ""))
             case _:
                 assert_never(effect)
 
@@ -210,7 +213,7 @@ class Service:
             try:
                 kit = await self._make_ready()
             except (SteadError, OSError) as error:
-                if not isinstance(error, NotFedError) and self._give_up_trial(str(error)):
+                if not isinstance(error, NotFedError) and self.memory.give_up_trial(str(error)):
                     continue
                 failures += 1
                 hint = f" ({error.next})" if isinstance(error, SteadError) and error.next else ""
@@ -233,7 +236,7 @@ class Service:
 
     async def _package(self) -> InstalledPackage:
         """The package of the release to run: the recorded one, else the newest that is installed, else from the depot."""
-        choice = update.still_wanted(self.spec, self.record.choice)
+        choice = update.still_wanted(self.spec, self.memory.record.choice)
         if choice is None:
             installed = [package.ident for package in self.host.tree.list(self.spec.ident)]
             found = update.first_choice(self.spec, installed)
@@ -242,7 +245,7 @@ class Service:
             wanted = choice.release
         package = self.host.tree.find(wanted) or await self.host.depots.install(self.spec.url, wanted, channel=self.spec.channel)
         if choice is None:
-            self.save(choice=update.Choice(release=package.ident))
+            self.memory.save(choice=update.Choice(release=package.ident))
         return package
 
     def render(self, kit: Kit, *, waiting: bool) -> Rendering:
@@ -260,18 +263,18 @@ class Service:
         return rendering
 
     def _put(self, kit: Kit, rendering: Rendering) -> None:
-        render.put(kit.service_dir, rendering.files, kit.account, before=self.record.rendered)
-        self.save(rendered=tuple(sorted(rendering.files)))
+        render.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
+        self.memory.save(rendered=tuple(sorted(rendering.files)))
 
     # --- while it runs
 
     async def _refresh(self) -> None:
         """Render again and do what the difference asks for. What cannot be rendered leaves everything as it is, and says so."""
-        if self.life.state not in UP or self.kit is None:
-            return
+        if self.life.state not in UP or self.kit is None or self._reconfiguring:
+            return  # after a reconfigure it looks again
         try:
             rendering = self.render(self.kit, waiting=False)
-            verdict = change.decide(self.record.applied, rendering.digests)
+            verdict = change.decide(self.memory.record.applied, rendering.digests)
             if verdict.act in (Act.REWRITE, Act.RECONFIGURE):
                 self._put(self.kit, rendering)
         except (SteadError, OSError) as error:
@@ -286,8 +289,9 @@ class Service:
                 await self._feed(Happened(event=Event.RESTART, because=verdict.because))
                 return
             case Act.REWRITE:
-                self.save(applied=rendering.digests)
+                self.memory.save(applied=rendering.digests)
             case Act.RECONFIGURE:
+                self._reconfiguring = True
                 await self._feed(Happened(event=Event.RECONFIGURE, because=verdict.because))
                 return
             case _:
@@ -295,15 +299,18 @@ class Service:
         await self._carry_out([])
 
     async def _reconfigure(self) -> None:
-        """The hook is told once of each state of the files; it failed or not, what it was told is what applies."""
+        """The hook is told once of each state of the files; it failed or not, what it was told is what applies to that process."""
         assert self.rendering is not None
-        told = self.rendering.digests
-        outcome = await self.run_hook("reconfigure")
-        self.save(applied=told)
-        if not outcome.ok:
-            self.degraded = f"the reconfigure hook {outcome.because}"
+        told, start_id = self.rendering.digests, self.process.start_id
+        try:
+            outcome = await self.run_hook("reconfigure")
+        finally:
+            self._reconfiguring = False
+        if self.process.start_id == start_id and self.life.state in UP:
+            self.memory.save(applied=told)
+            self.hook_trouble = "" if outcome.ok else f"the reconfigure hook {outcome.because}"
         self.watch.health_now()
-        self.host.changed.beat()
+        self._mail.put_nowait(Mail(None))
 
     async def _post_run(self) -> None:
         failures = 0
@@ -347,61 +354,32 @@ class Service:
         kit, rendering = self.kit, self.rendering
         assert kit is not None
         assert rendering is not None
-        self.start_id = ""
-        self.save(release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests)
-        request = StartRequest(
-            argv=[str(kit.service_dir / "run")],
-            env=dict(kit.env),
-            cwd=str(kit.service_dir),
-            uid=kit.account.uid,
-            gid=kit.account.gid,
-            groups=list(kit.account.groups),
-            log=str(kit.service_dir / "logs" / "run.log"),
-        )
+        self.process.expect()
+        self.hook_trouble = ""
+        self.memory.save(release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests)
         try:
-            held = await self.host.holder.start(self.name, request)
+            pid = await self.process.start(kit)
         except SteadError as error:
             self.tell(Event.START_REFUSED, f"the process could not be started: {error.cause}")
             return
-        self.start_id, self.pid = held.start_id, held.pid
-        self.save(start_id=held.start_id)
-        self._write_pid(held.pid)
-        self.tell(Event.STARTED, f"process {held.pid} of {kit.package.ident} is up")
+        self.memory.save(start_id=self.process.start_id)
+        self.tell(Event.STARTED, f"process {pid} of {kit.package.ident} is up")
         self._mail.put_nowait(Mail(None))  # what changed while it started
 
-    def _write_pid(self, pid: int) -> None:
-        with suppress(SteadError):  # hooks use it, we never do
-            write_atomic(self.host.root.service(self.name) / "PID", f"{pid}\n".encode())
-
-    async def _signal(self, signum: int) -> None:
-        try:
-            await self.host.holder.signal(self.name, self.start_id, signum)
-        except SteadError as error:
-            self.host.journal.write("service", self.name, f"signal {signum} was not sent: {error.cause}")
-
     async def on_exit(self, event: Exited) -> None:
-        """The holder says that a process has ended: forget it there, and tell the life, once."""
-        if event.start_id in self._ended:
-            return
-        self._ended.add(event.start_id)
-        with suppress(ServiceError):
-            await self.host.holder.forget(self.name, event.start_id)
-        if not self.start_id and self.life.state is State.SPAWNING:
-            self.start_id = event.start_id  # it ended before its start was answered
-        if event.start_id != self.start_id:
-            return
-        (self.host.root.service(self.name) / "PID").unlink(missing_ok=True)
-        self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal)}")
+        """The holder says that a process has ended."""
+        if await self.process.ended(event):
+            self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal)}")
 
     async def attach(self, held: Held) -> None:
         """Take over a process that an earlier supervisor had started; it is not touched. SteadError: its package cannot be read."""
-        if held.start_id != self.record.start_id:  # that supervisor died between the start and its record
-            self.save(start_id=held.start_id, was_ready=False)
-        release = self.record.release
+        if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
+            self.memory.save(start_id=held.start_id, was_ready=False)
+        release = self.memory.record.release
         if release is None:
             raise NotFoundError(f"service {self.name}", "runs, but nothing is recorded of its release")
         self.kit = open_kit(self.host, self.spec, self.host.tree.get(release))
-        self.start_id, self.pid = held.start_id, held.pid
+        self.process.adopt(held)
         try:
             self.cfg, _ = configure(self.host, self.spec, self.kit, self.host.groups.current(self.spec.service_group))
         except SteadError as error:
@@ -411,11 +389,11 @@ class Service:
                 event=Event.ATTACHED,
                 because=f"process {held.pid} of {release} was found running",
                 plan=self.kit.plan,
-                was_ready=self.record.was_ready,
+                was_ready=self.memory.record.was_ready,
             )
         )
         self._mail.put_nowait(Mail(None))
-        choice = self.record.choice
+        choice = self.memory.record.choice
         if choice is not None and choice.release != release:
             self.tell(Event.RESTART, f"{choice.release} is to run")
         if not held.running:
@@ -426,7 +404,8 @@ class Service:
     @property
     def release(self) -> Ident | None:
         """What runs, or would be started."""
-        return self.kit.package.ident if self.kit is not None else self.record.choice.release if self.record.choice else None
+        choice = self.memory.record.choice
+        return self.kit.package.ident if self.kit is not None else choice.release if choice is not None else None
 
     def rehearse(self, kit: Kit) -> None:
         """Render another release with this service's configuration and binds, writing nothing; it raises what would go wrong."""
@@ -436,38 +415,12 @@ class Service:
 
     def switch_to(self, target: Ident, because: str) -> None:
         """Begin an update: the next start takes the target, on trial."""
-        assert self.record.choice is not None
-        self.save(choice=update.begin_trial(self.record.choice, target))
+        self.memory.begin_trial(target)
         self.tell(Event.RESTART, because)
 
-    def quarantine(self, target: Ident) -> None:
-        """Not tried again until the channel moves."""
-        assert self.record.choice is not None
-        self.save(choice=replace(self.record.choice, quarantined=target))
-
     def _on_failure(self, because: str) -> None:
-        if self._give_up_trial(because):
-            self.tell(Event.RESTART, self.update_note)
-
-    def _give_up_trial(self, because: str) -> bool:
-        """Whether a release was on trial and is given up now."""
-        before = self.record.choice
-        back = None if before is None else update.go_back(before)
-        if before is None or back is None:
-            return False
-        self.save(choice=back)
-        self.update_note = f"{before.release} failed ({because}): back to {back.release}"
-        self.host.journal.write("update", self.name, self.update_note)
-        return True
-
-    def _on_proof(self) -> None:
-        choice = self.record.choice
-        if choice is not None and choice.base is not None:
-            forward = ident_key(choice.release) > ident_key(choice.base)
-            self.update_note = f"{'updated' if forward else 'moved back'} from {choice.base} to {choice.release}, which is ready"
-            self.host.journal.write("update", self.name, self.update_note)
-            choice = update.end_trial(choice)
-        self.save(choice=choice, was_ready=True)
+        if self.memory.give_up_trial(because):
+            self.tell(Event.RESTART, self.memory.update_note)
 
     # --- book-keeping
 
@@ -477,15 +430,3 @@ class Service:
         if self.kit is None or self.cfg is None or self.life.state is State.DOWN:
             return None
         return member_of(self.host, self.spec, self.kit, self.cfg, serving=self.life.serving)
-
-    def save(self, **changes: Any) -> None:
-        """Change the record, on disk first. A disk that refuses is reported; the service goes on."""
-        record = replace(self.record, **changes)
-        if record == self.record:
-            return
-        self.record = record
-        try:
-            running.write(self.host.settings.running, self.name, record)
-        except (SteadError, OSError) as error:
-            self.degraded = f"its record could not be written: {error}"
-            self.host.journal.write("service", self.name, self.degraded)

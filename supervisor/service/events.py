@@ -151,8 +151,9 @@ class Proved:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A decision, for the journal."""
+    """A decision, for the journal: the state it led to, and the reason."""
 
+    state: State
     because: str
 
 
@@ -170,3 +171,12 @@ Effect = (
     | Proved
     | Report
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of `why`: when (the caller's clock), the state it led to, the reason."""
+
+    at: float
+    state: State
+    because: str

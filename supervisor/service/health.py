@@ -61,10 +61,10 @@ def probes_of(service_toml: str | None, hooks: frozenset[str], *, interval_s: fl
     """From service.toml's text and the names of the package's hooks; `interval_s` is the operator's wish for the health check."""
     tables = loads(service_toml, thing=thing) if service_toml else {}
     ready, health = _table(tables, "ready", thing), _table(tables, "health", thing)
-    ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if ready else None
+    ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if "ready" in tables else None
     if ready_probe is None and "ready" in hooks:
         ready_probe = Probe(kind=Kind.HOOK, what="ready", interval_s=READY_INTERVAL_S, timeout_s=HOOK_S["ready"])
-    health_probe = _probe(health, interval_s or 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if health else None
+    health_probe = _probe(health, interval_s or 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if "health" in tables else None
     if health_probe is None and "health-check" in hooks:
         health_probe = Probe(
             kind=Kind.HOOK, what="health-check", interval_s=interval_s or HEALTH_INTERVAL_S, timeout_s=HOOK_S["health-check"]

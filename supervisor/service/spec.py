@@ -68,7 +68,7 @@ class Group:
     def parse(cls, text: str) -> Group:
         service, dot, group = text.partition(".")
         try:
-            return cls(Ident("o", service).name, Ident("o", group).name if dot else "")
+            return cls(Ident("o", service).name, Ident("o", group if dot else "").name)
         except FormatError:
             raise FormatError(f"service group {text!r}", "is not SERVICE.GROUP", next="for example redis.default") from None
 

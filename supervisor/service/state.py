@@ -26,6 +26,7 @@ from supervisor.service.backoff import Backoff, wait_s
 from supervisor.service.events import (
     CallOff,
     Check,
+    Decision,
     Effect,
     Event,
     Failed,
@@ -45,14 +46,7 @@ from supervisor.service.events import (
     WatchReady,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One line of `why`: when (the caller's clock), the state it led to, the reason."""
-
-    at: float
-    state: State
-    because: str
+GOOD = (Check.OK, Check.WARNING)  # it works; a warning is shown
 
 
 @dataclass(slots=True)
@@ -78,6 +72,7 @@ class Life:
     bad_checks: int = 0
     proved: bool = False
     because: str = "not started yet"
+    stop_because: str = ""  # why the stop under way was begun
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
     _effects: list[Effect] = field(default_factory=list)
 
@@ -153,10 +148,6 @@ class Life:
         self.move(State.SPAWNING, happened.because or "no init hook: starting the process")
         self.emit(StartProcess())
 
-    def fail_init(self, happened: Happened) -> None:
-        self.count_failure(happened.because)
-        self.begin_finish(happened.because)
-
     def begin_starting(self, happened: Happened) -> None:
         self.up_since, self.ready_since, self.proved = self.now, None, False
         self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
@@ -176,10 +167,6 @@ class Life:
             self.emit(WatchHealth())
         else:
             self.deadline = self.now + self.plan.settle_s
-
-    def refuse_start(self, happened: Happened) -> None:
-        self.count_failure(happened.because)
-        self.begin_finish(happened.because)
 
     def attach(self, happened: Happened) -> None:
         assert happened.plan is not None
@@ -220,13 +207,14 @@ class Life:
         """A check's result while it starts: without a ready probe the first good one makes it ready."""
         self.count_check(happened)
         assert self.up_since is not None
-        if self.health is Health.HEALTHY and not self.plan.ready_probe and self.now - self.up_since >= self.plan.settle_s:
+        good = happened.check in GOOD and not self.plan.ready_probe
+        if good and self.now - self.up_since >= self.plan.settle_s:
             self.enter_ready(f"the first good health check: {happened.because}")
 
     def count_check(self, happened: Happened) -> None:
         assert happened.check is not None
         self.last_check, before = happened.check, self.health
-        if happened.check in (Check.OK, Check.WARNING):
+        if happened.check in GOOD:
             self.bad_checks, self.health = 0, Health.HEALTHY
         else:
             self.bad_checks += 1
@@ -250,7 +238,8 @@ class Life:
         self.report(self.state, happened.because)
         self.emit(RunHook("reconfigure"))
 
-    def crash(self, happened: Happened) -> None:
+    def fail(self, happened: Happened) -> None:
+        """The init hook failed, the process could not be started, or it ended by itself."""
         self.emit(StopWatching())
         self.count_failure(happened.because)
         self.begin_finish(happened.because)
@@ -264,6 +253,7 @@ class Life:
         self.begin_drain(happened)
 
     def begin_drain(self, happened: Happened) -> None:
+        self.stop_because = happened.because
         self.emit(StopWatching())
         if self.plan.pre_stop:
             self.move(State.DRAINING, happened.because)
@@ -281,16 +271,10 @@ class Life:
         self.report(self.state, f"still there {self.plan.stop_timeout_s:g} s after the shutdown signal: KILL")
         self.emit(KillProcess())
 
-    def exit_while_draining(self, happened: Happened) -> None:
+    def end_stop(self, happened: Happened) -> None:
+        """The process is gone, as it was to be; a pre-stop hook that still runs has nothing left to do."""
         self.emit(CallOff())
         self.begin_finish(happened.because)
-
-    def exit_stopped(self, happened: Happened) -> None:
-        self.begin_finish(happened.because)
-
-    def exit_spawning(self, happened: Happened) -> None:
-        """The news of its end overtook the news of its start."""
-        self.crash(happened)
 
     def cancel_init(self, happened: Happened) -> None:
         self.wanted = False
@@ -306,14 +290,16 @@ class Life:
     def begin_finish(self, because: str) -> None:
         self.up_since = self.ready_since = None
         self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
-        self.move(State.FINISHING, because)
+        if self.stop_because:
+            because, self.stop_because = f"{self.stop_because}; {because}", ""
         if self.plan.post_stop:
+            self.move(State.FINISHING, because)
             self.emit(RunHook("post-stop"))
         else:
-            self.settle(self.because)
+            self.settle(because)
 
     def finish(self, happened: Happened) -> None:
-        self.settle(happened.because or self.because)
+        self.settle(f"{self.because}; {happened.because}" if happened.because else self.because)
 
     def settle(self, because: str) -> None:
         """The process is gone and everything after it is done: what now?"""
@@ -344,7 +330,7 @@ class Life:
     def report(self, state: State, because: str) -> None:
         self.because = because
         self.decisions.append(Decision(self.now, state, because))
-        self.emit(Report(because))
+        self.emit(Report(state, because))
 
     def emit(self, effect: Effect) -> None:
         self._effects.append(effect)
@@ -384,19 +370,19 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
         State.INITIALIZING: {
             Event.WANTED_DOWN: Life.cancel_init,
             Event.INIT_OK: Life.begin_spawn,
-            Event.INIT_FAILED: Life.fail_init,
+            Event.INIT_FAILED: Life.fail,
             Event.RESTART: Life.begin_again,
         }
         | ignored(
             *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.ATTACHED, Event.PREPARED, Event.BLOCKED, Event.DEADLINE
         ),
         State.SPAWNING: _ON_THE_WAY
-        | {Event.STARTED: Life.begin_starting, Event.START_REFUSED: Life.refuse_start, Event.EXITED: Life.exit_spawning}
+        | {Event.STARTED: Life.begin_starting, Event.START_REFUSED: Life.fail, Event.EXITED: Life.fail}
         | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_WATCH, Event.DEADLINE),
         State.STARTING: {
             Event.WANTED_UP: Life.note_wanted,
             Event.WANTED_DOWN: Life.stop_wanted,
-            Event.EXITED: Life.crash,
+            Event.EXITED: Life.fail,
             Event.READY_OK: Life.become_ready,
             Event.HEALTH: Life.note_first_health,
             Event.DEADLINE: Life.pass_time_starting,
@@ -407,7 +393,7 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
         State.READY: {
             Event.WANTED_UP: Life.note_wanted,
             Event.WANTED_DOWN: Life.stop_wanted,
-            Event.EXITED: Life.crash,
+            Event.EXITED: Life.fail,
             Event.HEALTH: Life.note_health,
             Event.DEADLINE: Life.forgive,
             Event.RESTART: Life.begin_restart,
@@ -415,10 +401,10 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
         }
         | ignored(*_LATE_WORK, *_LATE_HOOKS, Event.ATTACHED, Event.STARTED, Event.START_REFUSED, Event.READY_OK),
         State.DRAINING: _ON_THE_WAY
-        | {Event.EXITED: Life.exit_while_draining, Event.PRE_STOP_ENDED: Life.begin_stop}
+        | {Event.EXITED: Life.end_stop, Event.PRE_STOP_ENDED: Life.begin_stop}
         | ignored(*_LATE_WORK, *_LATE_WATCH, Event.POST_STOP_ENDED, Event.STARTED, Event.START_REFUSED, Event.DEADLINE),
         State.STOPPING: _ON_THE_WAY
-        | {Event.EXITED: Life.exit_stopped, Event.DEADLINE: Life.kill}
+        | {Event.EXITED: Life.end_stop, Event.DEADLINE: Life.kill}
         | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_WATCH, Event.STARTED, Event.START_REFUSED),
         State.FINISHING: _ON_THE_WAY
         | {Event.POST_STOP_ENDED: Life.finish}

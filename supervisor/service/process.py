@@ -1,0 +1,82 @@
+"""A service's process, as the holder has it: asked for, signalled, and forgotten when it has ended.
+
+Rules: a process is known by its start id, never by a number that may be another's; its end is told once, whoever says it first. The PID
+file in the service directory is for hooks, nobody here reads it.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hart.errors import ServiceError, SteadError
+from hart.files import write_atomic
+from supervisor.attach import Exited
+from supervisor.holder.protocol import Held, StartRequest
+from supervisor.service.kit import Kit
+
+if TYPE_CHECKING:
+    from supervisor.host import Host
+
+KILL = signal.SIGKILL
+
+
+class Process:
+    """The process of one service, past or present."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host, self._name = host, name
+        self.pid: int | None = None
+        self.start_id = ""
+        self._expected = False  # the holder was asked, and has not answered
+        self._ended: set[str] = set()
+
+    def expect(self) -> None:
+        self.start_id, self._expected = "", True
+
+    async def start(self, kit: Kit) -> int:
+        """Start it and return its pid; ServiceError says why it could not be."""
+        directory, account = kit.service_dir, kit.account
+        request = StartRequest(
+            argv=[str(directory / "run")],
+            env=dict(kit.env),
+            cwd=str(directory),
+            uid=account.uid,
+            gid=account.gid,
+            groups=list(account.groups),
+            log=str(directory / "logs" / "run.log"),
+        )
+        try:
+            held = await self._host.holder.start(self._name, request)
+        finally:
+            self._expected = False
+        self.adopt(held)
+        if held.start_id in self._ended:
+            self.pid = None
+        return held.pid
+
+    def adopt(self, held: Held) -> None:
+        """This is the process now."""
+        self.start_id, self.pid = held.start_id, held.pid
+        with suppress(SteadError):  # hooks use it; without it they fail and say so
+            write_atomic(self._host.root.service(self._name) / "PID", f"{held.pid}\n".encode())
+
+    async def signal(self, number: int) -> None:
+        try:
+            await self._host.holder.signal(self._name, self.start_id, number)
+        except SteadError as error:
+            self._host.journal.write("service", self._name, f"signal {number} was not sent: {error.cause}")
+
+    async def ended(self, event: Exited) -> bool:
+        """Hear of an end: have the holder forget it and what it left behind; whether it is news about the process that counts."""
+        if event.start_id in self._ended:
+            return False
+        self._ended = {*list(self._ended)[-8:], event.start_id}
+        with suppress(ServiceError):
+            await self._host.holder.forget(self._name, event.start_id)
+        if event.start_id != self.start_id and not self._expected:
+            return False
+        self.start_id, self.pid = event.start_id, None
+        (self._host.root.service(self._name) / "PID").unlink(missing_ok=True)
+        return True

@@ -1,0 +1,96 @@
+"""What packages say about readiness and health, and what answers mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hart.errors import FormatError
+from supervisor.service.events import Check
+from supervisor.service.health import (
+    Kind,
+    Probe,
+    hook_check,
+    http_address,
+    http_check,
+    pause_s,
+    probes_of,
+    tcp_address,
+)
+
+NOTHING: frozenset[str] = frozenset()
+
+
+def test_service_toml_goes_before_hooks() -> None:
+    text = '[ready]\ntcp = "127.0.0.1:1"\ndeadline_s = 5\n[health]\nhttp = "http://x/"\nfailures = 2\ninterval_s = 3\n'
+    probes = probes_of(text, frozenset({"ready", "health-check"}), interval_s=None, thing="it")
+    assert probes.ready is not None
+    assert probes.health is not None
+    assert (probes.ready.kind, probes.ready_deadline_s) == (Kind.TCP, 5)
+    assert (probes.health.kind, probes.health.interval_s, probes.health_failures) == (Kind.HTTP, 3, 2)
+
+
+def test_hooks_are_probes_too_and_the_operator_sets_the_interval() -> None:
+    probes = probes_of(None, frozenset({"ready", "health-check"}), interval_s=7, thing="it")
+    assert probes.ready is not None
+    assert probes.health is not None
+    assert (probes.ready.kind, probes.health.kind, probes.health.interval_s) == (Kind.HOOK, Kind.HOOK, 7)
+    assert probes_of(None, NOTHING, interval_s=7, thing="it").health is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[ready]\n", "ready = 1", '[ready]\nhttp = "a"\ntcp = "b"', "[health]\nexec = 1", '[health]\nexec = "x"\ninterval_s = 0']
+)
+def test_a_table_has_exactly_one_way_to_ask(text: str) -> None:
+    with pytest.raises(FormatError):
+        probes_of(text, NOTHING, interval_s=None, thing="it")
+
+
+@pytest.mark.parametrize(
+    ("line", "check"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", Check.OK),
+        (b"HTTP/1.0 204 \r\n", Check.OK),
+        (b"HTTP/1.1 302 Found\r\n", Check.CRITICAL),
+        (b"HTTP/1.1 503 no\r\n", Check.CRITICAL),
+        (b"", Check.UNKNOWN),
+        (b"SSH-2.0-x\r\n", Check.UNKNOWN),
+        (b"HTTP/1.1 2000\r\n", Check.UNKNOWN),
+    ],
+)
+def test_only_2xx_is_good_and_garbage_is_unknown(line: bytes, check: Check) -> None:
+    assert http_check(line)[0] is check
+
+
+@given(st.binary(max_size=60))
+def test_any_answer_is_good_only_with_a_2xx_status(line: bytes) -> None:
+    check, _ = http_check(line)
+    assert check is not Check.OK or line.split()[1].startswith(b"2")
+
+
+@pytest.mark.parametrize(
+    ("code", "check"),
+    [(0, Check.OK), (1, Check.WARNING), (2, Check.CRITICAL), (3, Check.UNKNOWN), (9, Check.UNKNOWN), (None, Check.UNKNOWN)],
+)
+def test_exit_codes_of_a_health_check_are_habitats(code: int | None, check: Check) -> None:
+    assert hook_check(code) is check
+
+
+def test_addresses() -> None:
+    assert http_address("http://127.0.0.1:80/a?b=1") == http_address(" http://127.0.0.1:80/a?b=1 ")
+    assert (http_address("http://[::1]:8/").host, http_address("http://h").port) == ("::1", 80)
+    assert (tcp_address("[::1]:8").host, tcp_address("h:8").port) == ("::1", 8)
+    for bad in ("https://x/", "http://", "http://h/a b", "http://h:99999/", "x", "http://h/\r\nX: y"):
+        with pytest.raises(FormatError):
+            http_address(bad)
+    for bad in ("h", "h:", ":1", "h:0", "h:65536", "h:x"):
+        with pytest.raises(FormatError):
+            tcp_address(bad)
+
+
+def test_a_bad_result_is_looked_at_again_soon() -> None:
+    probe = Probe(kind=Kind.TCP, what="x", interval_s=30, timeout_s=1)
+    assert pause_s(probe, Check.OK, starting=False) == 30
+    assert pause_s(probe, Check.CRITICAL, starting=False) == 5
+    assert pause_s(probe, Check.UNKNOWN, starting=True) == 0.5
