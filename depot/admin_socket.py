@@ -26,6 +26,7 @@ from hart.errors import SteadError, UnavailableError
 from hart.files import storage
 
 _NAME = "admin.sock"
+_ROOT = 0
 _PEER = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -75,7 +76,7 @@ async def _answer(store: Store, reader: asyncio.StreamReader, writer: asyncio.St
 
 def _check_peer(peer: socket.socket) -> None:
     _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    if uid not in (0, os.geteuid()):
+    if uid not in (_ROOT, os.geteuid()):
         raise errors.DeniedError("the admin socket", "answers its own user and root only", next="run it as the depot's user")
 
 

@@ -15,11 +15,13 @@ from depot import audit
 from depot.catalog import Reader, Stored
 from depot.store import Store
 from hart import limits
+from hart.archive import read_metafiles
 from hart.artifact import authorise_key, verify
 from hart.errors import NotFoundError, SteadError, TrustError
 from hart.files import copy_hashing
 from hart.ident import Ident
 from hart.keys import KeyName, PublicSigningKey, parse_key
+from hart.metafiles import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ def _check_blob(store: Store, row: Stored, key: PublicSigningKey) -> None:
         if (found.blake2b, found.size) != (row.checksum, row.size):
             raise TrustError(row.ident, f"its bytes have checksum {found.blake2b}, not {row.checksum}")
         verify(blob, lambda _name: key, thing=row.ident)
+        inside = parse(read_metafiles(blob, thing=row.ident))
+    if (str(inside.ident), str(inside.target)) != (row.ident, row.target):
+        raise TrustError(row.ident, f"its bytes are those of {inside.ident} for {inside.target}")
 
 
 def _check_audit(reader: Reader) -> tuple[str | None, tuple[int, bytes]]:

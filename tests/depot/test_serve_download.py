@@ -21,7 +21,7 @@ from tests.depot.conformance.house import House, house, parts
 
 
 @asynccontextmanager
-async def published(directory: Path, size: int = 1_000_000) -> AsyncIterator[tuple[House, Artifact]]:
+async def published(directory: Path, size: int = 600_000) -> AsyncIterator[tuple[House, Artifact]]:
     async with house(directory / "data") as depot:
         token, made = await depot.acme(), artifact(directory, content=random.Random(size).randbytes(size))
         assert (await depot.upload(made, token)).status == 201
@@ -170,7 +170,7 @@ async def test_a_blob_that_is_gone_or_cut_short_is_an_error_at_once(tmp_path: Pa
 @pytest.mark.asyncio
 async def test_a_client_that_leaves_harms_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Its file is closed; the next one gets everything."""
-    async with published(tmp_path, 20_000_000) as (depot, made):
+    async with published(tmp_path, 6_000_000) as (depot, made):
         for _ in range(3):
             reader, writer = await asyncio.open_connection("127.0.0.1", depot.port)
             path = depot.prefix + routes.DOWNLOAD.path(**parts(made.ident))

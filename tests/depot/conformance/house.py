@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class House:
         """Publish an artifact. `at` is the ident in the URL, `query` changes the query."""
         asked = {"checksum": made.checksum, "target": str(made.target), **query}
         wanted = {name: value for name, value in asked.items() if value}
-        body = made.data if data is None else data
+        body = io.BytesIO(made.data) if data is None else data
         return await self.ask(routes.UPLOAD, token=token, data=body, query=wanted, **parts(at or made.ident))
 
     async def promote(self, made: Artifact, channel: str, token: str) -> Answer:
