@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import mmap
-import os
 import re
 import threading
 from collections.abc import Awaitable, Callable
@@ -50,11 +49,10 @@ def make_package(
     needs: tuple[Ident, ...] = (),
     files: dict[str, bytes] | None = None,
     key: SecretSigningKey | None = None,
-    links: dict[str, Path] | None = None,
     file_name: str | None = None,
     **said: Any,
 ) -> Path:
-    """A signed artifact in `directory`. `files` by path inside the package, `links` for large ones; `said` are further metadata."""
+    """A signed artifact in `directory`. `files` by path inside the package; `said` are further fields of its metadata."""
     who = ident(name)
     tree = directory / "trees" / str(who).replace("/", "-")
     tree.mkdir(parents=True)
@@ -65,8 +63,6 @@ def make_package(
         (tree / path).write_bytes(data)
         if path.startswith(("bin/", "hooks/")):
             (tree / path).chmod(0o755)
-    for path, source in (links or {}).items():
-        os.link(source, tree / path)
     payload = tree.with_suffix(".payload")
     with payload.open("wb") as out:
         pack(tree, who, out, mtime=0, level=0)
