@@ -9,6 +9,7 @@ What is left backtracks in about `choices * length^loops` steps, from which `lon
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,7 +85,11 @@ def safe_pattern(text: str) -> Pattern:
     if longest < SHORTEST:
         raise ValueError("it has so many quantifiers and alternatives that it could take for ever")
     try:
-        compiled = re.compile(translated)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # a class that a later Python may read as a set operation
+            compiled = re.compile(translated)
+    except FutureWarning:
+        raise ValueError("a class in it has two meanings: write a backslash before [ - & ~ and |") from None
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"it is no regular expression: {error}") from None
     return Pattern(text, longest, compiled)

@@ -167,4 +167,5 @@ def _plain(value: Any, path: tuple[str | int, ...], problems: dict[Problem, None
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         problems[Problem(name(path), "is not a finite number")] = None
+        return None  # the library cannot compute with NaN
     return value

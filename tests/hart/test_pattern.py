@@ -83,6 +83,8 @@ def test_attack_a_pattern_that_would_take_for_ever_is_refused(pattern: str) -> N
         "(?<!a)b",
         r"\g<1>",
         "[z-a]",
+        "[[a]",
+        "[a||b]",
     ],
 )
 def test_what_the_subset_has_not_is_refused(pattern: str) -> None:
