@@ -67,8 +67,8 @@ def locate(context: Path, target: str) -> PlanPlace:
 
 def read_text(path: Path) -> str:
     """A bounded UTF-8 file of a plan."""
-    with storage(path):
-        data = path.open("rb").read(PLAN_MAX + 1)
+    with storage(path), path.open("rb") as stream:
+        data = stream.read(PLAN_MAX + 1)
     if len(data) > PLAN_MAX:
         raise LimitError(str(path), f"is larger than {PLAN_MAX} bytes")
     try:
@@ -119,8 +119,8 @@ def read_tree(directory: Path, name: str) -> dict[str, bytes]:
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in LEFTOVERS):
             continue
         stay_inside(path, directory)
-        with storage(path):
-            data = path.open("rb").read(PLAN_TREE_MAX + 1)
+        with storage(path), path.open("rb") as stream:
+            data = stream.read(PLAN_TREE_MAX + 1)
         total += len(data)
         if total > PLAN_TREE_MAX:
             raise LimitError(str(top), f"has more than {PLAN_TREE_MAX} bytes")

@@ -1,0 +1,77 @@
+"""plan.sh's variables as a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from builder.plan import Plan
+from builder.plansh import Variables, parse_variables, plan_of
+from hart.errors import FormatError, PlanError
+from hart.ident import Ident
+
+NEEDED = {"pkg_name": "web", "pkg_origin": "acme", "pkg_version": "1.0", "pkg_svc_user": "hab", "pkg_svc_group": "hab"}
+
+
+def plan(variables: Variables, *, run: bool = False) -> Plan:
+    return plan_of(variables, has_run_hook=run, thing="plan.sh")
+
+
+def test_variables_are_read_as_bash_sends_them() -> None:
+    """Kind, name, count, values; values may hold anything."""
+    fields = ["scalar", "pkg_name", "1", "web\nx", "array", "pkg_deps", "2", "a/b", "", "map", "pkg_exports", "4", "k", "v", "a", "b"]
+    variables = parse_variables([*fields, "function", "do_check", "0"])
+    assert variables.scalars == {"pkg_name": "web\nx"}
+    assert variables.words("pkg_deps") == ("a/b",)
+    assert list(variables.map("pkg_exports")) == ["a", "k"]
+    assert "do_check" in variables.functions
+
+
+@pytest.mark.parametrize("fields", [["scalar"], ["scalar", "x", "many"], ["thing", "x", "0"]])
+def test_what_bash_never_sends_is_an_error(fields: list[str]) -> None:
+    """Not a crash."""
+    with pytest.raises(FormatError):
+        parse_variables(fields)
+
+
+def test_habitats_variables_become_a_plan() -> None:
+    """Names and defaults of 4.2."""
+    made = plan(
+        Variables(
+            NEEDED | {"pkg_shutdown_signal": "term", "pkg_shutdown_timeout_sec": "12", "pkg_svc_run": "web -x"},
+            {"pkg_deps": ("core/glibc", "core/zlib/1.2"), "pkg_bin_dirs": ("bin",), "pkg_exposes": ("http",)},
+            {"pkg_exports": {"http": "port"}, "pkg_binds": {"db": "port host"}, "_stead_runtime": {"A": "1"}},
+        )
+    )
+    assert made.deps == (Ident("core", "glibc"), Ident("core", "zlib", "1.2"))
+    assert made.binds == {"db": ("port", "host")}
+    assert made.lib_dirs == ()
+    assert made.service is not None
+    assert (made.service.stop_signal, made.service.stop_timeout_s, made.service.user) == ("TERM", 12, "hab")
+    assert made.environment == {"A": "1"}
+
+
+def test_a_run_hook_alone_makes_a_service() -> None:
+    """SVC_USER says that a package is one."""
+    assert plan(Variables(NEEDED)).service is None
+    assert plan(Variables(NEEDED), run=True).service is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pkg_name": ""}, "pkg_name is not set"),
+        ({"pkg_name": "a b"}, "pkg_name 'a b' is not valid"),
+        ({"pkg_version": ""}, "pkg_version is not set"),
+        ({"pkg_origin": "Acme"}, "pkg_origin 'Acme' is not valid"),
+        ({"pkg_type": "composite"}, "not built here"),
+        ({"pkg_scaffolding": "core/scaffolding-go"}, "not supported yet"),
+        ({"pkg_shasum": "abc"}, "not a SHA-256"),
+        ({"pkg_shutdown_signal": "BOO"}, "is not one of"),
+        ({"pkg_shutdown_timeout_sec": "soon"}, "not a number of seconds"),
+    ],
+)
+def test_a_wrong_variable_is_named(change: dict[str, str], words: str) -> None:
+    """Which variable, and why."""
+    with pytest.raises(PlanError) as caught:
+        plan(Variables(NEEDED | change))
+    assert words in caught.value.cause
