@@ -153,9 +153,8 @@ class Depot:
 
     async def upload(self, artifact: Path, *, channel: str | None = None, force: bool = False, progress: Progress = quiet) -> Uploaded:
         """Publish one artifact (without its dependencies: `depot/upload.py`), and promote it. ConflictError: the depot has other bytes."""
-        from hart.package import read_artifact
-
         from hart.artifact import checksum
+        from hart.package import read_artifact
 
         found = await asyncio.to_thread(read_artifact, artifact)
         ident, target = found.metadata.ident, str(found.metadata.target)
@@ -208,7 +207,9 @@ class Depot:
         """Each channel of the origin that has a release that `ident` names, with the newest: what to say when one channel has none."""
         thing = f"channels of origin {ident.origin}"
         answer = await self._ask(routes.CHANNEL_LIST, {"origin": ident.origin}, thing, accept=(200, 404))
-        names = [] if answer.status == 404 else [channel.name for channel in records.channels(answer.body, thing)]
+        if answer.status == 404:  # a depot answers an empty list for an origin that it does not know
+            raise self._no_depot(thing)
+        names = [channel.name for channel in records.channels(answer.body, thing)]
         usable = [name for name in names if records.CHANNEL.fullmatch(name)][:CHANNELS_ASKED_MAX]
         heads = await asyncio.gather(*(self.latest(ident, channel=name, target=target) for name in usable))
         return [(name, head) for name, head in zip(usable, heads, strict=True) if head is not None]
@@ -305,13 +306,19 @@ class Depot:
         )
         return await self._transport.ask(question)
 
+    def _no_depot(self, thing: str) -> FormatError:
+        """What 404 means where a depot always has an answer."""
+        return FormatError(thing, f"there is no depot at {self.url}", next="is this URL a depot's? check --url or STEAD_DEPOT_URL")
+
     async def _pages(
         self, route: routes.Route, parts: Mapping[str, str], query: Mapping[str, str], thing: str
     ) -> AsyncIterator[tuple[object, ...]]:
         """The rows of each page, while there are more. A depot that does not get on is refused."""
         start = 0
         for _ in range(DEPOT_PAGES_MAX):
-            answer = await self._ask(route, parts, thing, query={**query, "range": str(start)}, accept=(200, 206))
+            answer = await self._ask(route, parts, thing, query={**query, "range": str(start)}, accept=(200, 206, 404))
+            if answer.status == 404:
+                raise self._no_depot(thing)
             page = records.page(answer.body, thing)
             yield page.rows
             if page.next_start is None:

@@ -91,11 +91,9 @@ class Transport:
         self._sleep = sleep
         self._retrying = retrying
         self._session: aiohttp.ClientSession | None = None
-        for url in (base, proxy):
-            try:
-                yarl.URL(url or "").port  # noqa: B018  a bad port is found on reading it
-            except ValueError as error:
-                raise UsageError(f"URL {url!r}", str(error), next="for example http://127.0.0.1:9636") from error
+        _demand_url(base, "the depot's URL")
+        if proxy is not None:
+            _demand_url(proxy, "the proxy's URL")
 
     def open(self) -> None:
         pace = self.pace
@@ -234,11 +232,19 @@ class Transport:
 
     def _translate(self, error: aiohttp.ClientError, thing: str) -> NoReturn:
         match error:
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.ServerFingerprintMismatch():
+            case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
                 raise TrustError(
                     f"depot at {self.base}",
                     "its TLS certificate is not trusted",
                     next="name your CA's certificate in SSL_CERT_FILE; do not go on without",
+                ) from error
+            case aiohttp.ClientConnectorSSLError():
+                raise FormatError(
+                    f"depot at {self.base}", "does not speak TLS as we know it", next="check the URL: http or https, and the port"
+                ) from error
+            case aiohttp.ClientProxyConnectionError():
+                raise UnavailableError(
+                    "proxy of STEAD_PROXY", "nobody listens there", next="check STEAD_PROXY, or unset it", nobody_there=True
                 ) from error
             case aiohttp.ClientConnectorDNSError():
                 raise UnavailableError(
@@ -265,6 +271,17 @@ class Transport:
                 ) from error
             case _:
                 raise UnavailableError(thing, f"talking to {self.base} failed: {type(error).__name__}", next="try again later") from error
+
+
+def _demand_url(url: str, what: str) -> None:
+    """Find a URL that nothing can be asked at before anything is asked. It is not shown whole: a proxy's may have a password."""
+    try:
+        parsed = yarl.URL(url)
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(what, "is not an http or https URL with a host and a valid port", next="for example http://127.0.0.1:9636")
 
 
 def _check_name(response: aiohttp.ClientResponse, wanted: downloads.Wanted) -> None:

@@ -300,6 +300,42 @@ def test_a_token_that_would_break_the_header_is_refused(token: str) -> None:
     assert token not in str(caught.value)
 
 
+@pytest.mark.parametrize("proxy", ["junk", "ftp://host", "http://user:secret@host:99999"])
+def test_a_bad_proxy_is_named_without_its_password(proxy: str) -> None:
+    """It may have one."""
+    with pytest.raises(UsageError) as caught:
+        Depot("http://127.0.0.1", proxy=proxy)
+    assert "proxy" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_a_proxy_that_is_named_is_used(simulator: Simulator, unused_tcp_port: int) -> None:
+    """And blamed when it does not answer."""
+    async with Depot(simulator.url, proxy=f"http://127.0.0.1:{unused_tcp_port}", pace=BRISK) as depot:
+        with pytest.raises(UnavailableError, match="STEAD_PROXY"):
+            await depot.origin("acme")
+    assert simulator.requests == []
+
+
+@pytest.mark.asyncio
+async def test_https_to_a_plain_port_is_no_matter_of_trust(simulator: Simulator) -> None:
+    """A wrong URL, asked once."""
+    async with Clientele(simulator).client(url=simulator.url.replace("http:", "https:")) as depot:
+        with pytest.raises(FormatError, match="TLS"):
+            await depot.origin("acme")
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_prefix_is_no_depot(simulator: Simulator) -> None:
+    """404 where a depot always has an answer."""
+    async with Clientele(simulator).client(url=f"{simulator.url}/nope") as depot:
+        with pytest.raises(FormatError, match="there is no depot at"):
+            await depot.search("app")
+        with pytest.raises(FormatError, match="there is no depot at"):
+            await depot.channels_with(APP, target=TARGET)
+
+
 # --- lists
 
 
