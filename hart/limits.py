@@ -206,7 +206,7 @@ CATALOG_BUSY_S: Final = 5.0  # only a foreign program can hold the lock, for exa
 
 # --- templates
 TEMPLATE_MAX: Final = 1 * MIB  # source of one template; the largest of Habitat's core plans has 90 KiB
-TEMPLATE_WORDS: Final = 50_000  # in the tags of one template: a second or two of compiling
+TEMPLATE_WORDS: Final = 20_000  # in the tags of one template: about a second of compiling
 TEMPLATE_DEPTH: Final = 16  # blocks within blocks; Python compiles at most 20 loops within loops
 TEMPLATE_BRANCHES: Final = 100  # `else if` of the blocks open at one place; each is a level in Python's own parser
 TEMPLATE_EXPRESSION_DEPTH: Final = 16  # (helper (helper …)): nobody reads more
