@@ -93,7 +93,10 @@ def read_top(top: TableReader) -> Plan:
     plan = Plan(
         origin=package.take_text("origin", pattern=ORIGIN, what="a valid origin ([a-z0-9][a-z0-9_-]*)"),
         name=package.take_text("name", required=True, pattern=NAME, what="a valid name (letters, digits, _ and -)") or "unnamed",
-        version=package.take_text("version", required=True, pattern=VERSION, what="a valid version (no / or spaces)") or "0",
+        version=package.take_text(
+            "version", required=True, pattern=VERSION, what="a valid version (letters, digits and . _ + ~ ^ @ = , % -)"
+        )
+        or "0",
         description=package.take_text("description", lines=True) or "",
         license=package.take_texts("license", single=True) or (),
         upstream_url=package.take_text("upstream_url") or "",

@@ -14,7 +14,7 @@ from builder.plan import SIGNALS, Pin, Plan, Problem, Scheme, Service, Source, c
 from hart.errors import FormatError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION, Ident
 
-UNSET_VERSION = "__pkg__version__unset__"  # stands for a version that pkg_version() will say later
+UNSET_VERSION = "0.version-not-set-yet"  # stands for a version that pkg_version() will say later
 LINE = re.compile(r"[^\n\r\x00]*")
 
 

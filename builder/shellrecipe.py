@@ -350,6 +350,7 @@ def run(session: Session, resolve: Callable[[Plan], Resolved]) -> tuple[Ident, A
         work.finish(ok=False)
         raise
     finally:
+        work.finish(ok=True)
         if work.claimed:
             discard_prefix(work.session)
         if (tree := session.directory.path / "tree").exists() and work.artifact is not None:

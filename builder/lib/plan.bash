@@ -374,7 +374,7 @@ _stead_callback() {
 cd "$PLAN_CONTEXT"
 source "$_stead_plan"
 if [[ -n "${HAB_ORIGIN:-}" ]]; then pkg_origin=$HAB_ORIGIN; fi
-if [[ -z "${pkg_version:-}" ]] && declare -F pkg_version >/dev/null; then pkg_version=__pkg__version__unset__; fi
+if [[ -z "${pkg_version:-}" ]] && declare -F pkg_version >/dev/null; then pkg_version=0.version-not-set-yet; fi
 if [[ -n "${pkg_dirname:-}" ]]; then _stead_dirname_given=yes; fi
 _stead_tell loaded
 _stead_derive
@@ -396,7 +396,7 @@ if [[ -d "$SRC_PATH" && -n "$pkg_source" ]]; then
     sed -e 's/^\(eval sys_lib_.*search_path=\).*/\1/' -i "$_stead_file" # or libtool drops our run paths as the system's own
   done < <(find "$SRC_PATH" -name ltmain.sh -type f -print0)
 fi
-if [[ "$pkg_version" == __pkg__version__unset__ ]]; then exit_with "pkg_version() was never used: call update_pkg_version in do_before" 21; fi
+if [[ "$pkg_version" == 0.version-not-set-yet ]]; then exit_with "pkg_version() was never used: call update_pkg_version in do_before" 21; fi
 mkdir -p "$SRC_PATH" 2>/dev/null || true
 _stead_callback prepare "$SRC_PATH"
 _stead_callback build "$SRC_PATH"

@@ -383,11 +383,12 @@ def test_one_build_at_a_time_for_one_release(workshop: Workshop) -> None:
     from hart.ident import Ident
 
     ident = Ident("acme", "tiny", "1.0", RELEASE)
-    program = (
-        "import sys\nfrom pathlib import Path\nfrom builder.builddir import claimed\nfrom hart.ident import Ident\nfrom hart.root import Root\n"
-        "with claimed(Root(Path(sys.argv[1])), Ident.parse_full(sys.argv[2])):\n"
-        "    print('held', flush=True); sys.stdin.read()\n"
-    )
+    lines = (
+        "import sys", "from pathlib import Path", "from builder.builddir import claimed", "from hart.ident import Ident",
+        "from hart.root import Root", "with claimed(Root(Path(sys.argv[1])), Ident.parse_full(sys.argv[2])):",
+        "    print('held', flush=True)", "    sys.stdin.read()",
+    )  # fmt: skip
+    program = "\n".join(lines)
     holder = subprocess.Popen(
         [sys.executable, "-c", program, str(workshop.root.path), str(ident)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -126,7 +126,7 @@ def test_an_alternate_unpacks_as_the_main_source_unless_it_says_otherwise() -> N
         (SMALL + '[steps]\nbiuld = "x"\n', "plan.toml:5", "did you mean 'build'?"),
         ('[package]\nname = "x"\nversion = 3\n', "plan.toml:3", "must be a string, not a whole number"),
         ('[package]\nname = "x y"\nversion = "1"\n', "plan.toml:2", "not a valid name"),
-        ('[package]\nname = "x"\nversion = "1/2"\n', "plan.toml:3", "not a valid version"),
+        ('[package]\nname = "x"\nversion = "1/2"\n', "plan.toml:3", "not a valid version (letters"),
         ('[package]\nname = "x"\n', "plan.toml:1", "version is missing"),
         ("", "plan.toml", "[package] table is missing"),
         (SMALL + 'deps = ["zlib"]\n', "plan.toml:4", "two to four parts"),
