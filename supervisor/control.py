@@ -45,7 +45,8 @@ def frame(value: Any) -> bytes:
 
 def error_to_wire(error: SteadError) -> dict[str, Any]:
     data = {key: value for key, value in error.data.items() if isinstance(value, (str, int, float, bool))}
-    return {"family": type(error).__name__, "thing": error.thing, "cause": error.cause, "next": error.next, "data": data}
+    family = next(each.__name__ for each in type(error).__mro__ if getattr(errors, each.__name__, None) is each)
+    return {"family": family, "thing": error.thing, "cause": error.cause, "next": error.next, "data": data}
 
 
 def error_from_wire(value: Any) -> SteadError:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from depot import install_hook
 from depot.client import Depot
 from depot.fetch import Event, Installed, KeyTrusted, install, newest
-from hart.errors import NotFoundError, UnavailableError
+from depot.routes import DEFAULT_PORT
+from hart.errors import UnavailableError
 from hart.ident import Ident
 from hart.installed import InstalledPackage, InstalledTree, install_hooks_due
 from hart.keys import KeyCache
@@ -21,6 +22,7 @@ from hart.target import host_target
 from supervisor.service.account import clean_environment, own_account
 
 OURS = frozenset({"STEAD_TOKEN", "STEAD_KEYS", "STEAD_ROOT"})  # never a package's configuration, whatever the package is called
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"  # a depot on this host, as the other verbs have it
 Say = Callable[[str], None]
 
 
@@ -31,22 +33,13 @@ class Depots:
         self.tree, self.keys, self._environ = tree, keys, environ
         self._one = asyncio.Lock()
 
-    def url(self, given: str | None) -> str | None:
-        return given or self._environ.get("STEAD_DEPOT_URL") or self._environ.get("HAB_BLDR_URL") or None
-
-    def _open(self, url: str | None, wanted: Ident) -> Depot:
-        chosen = self.url(url)
-        if chosen is None:
-            raise NotFoundError(
-                f"package {wanted}",
-                "is not installed, and no depot is named to get it from",
-                next=f"stead pkg install {wanted}, or name a depot with --url or STEAD_DEPOT_URL",
-            )
+    def _open(self, url: str | None) -> Depot:
+        chosen = url or self._environ.get("STEAD_DEPOT_URL") or self._environ.get("HAB_BLDR_URL") or DEFAULT_URL
         return Depot(chosen, token=self._environ.get("STEAD_TOKEN") or self._environ.get("HAB_AUTH_TOKEN") or None)
 
     async def newest(self, url: str | None, wanted: Ident, *, channel: str) -> Ident | None:
         """The head of a channel."""
-        async with self._open(url, wanted) as depot:
+        async with self._open(url) as depot:
             return await newest(depot, wanted, channel=channel, target=str(host_target()))
 
     async def install(self, url: str | None, wanted: Ident, *, channel: str, say: Say = lambda _: None) -> InstalledPackage:
@@ -59,7 +52,7 @@ class Depots:
                 say(f"took key {event.key} from the depot")
 
         try:
-            async with self._one, asyncio.timeout(UPDATE_INSTALL_S), self._open(url, wanted) as depot:
+            async with self._one, asyncio.timeout(UPDATE_INSTALL_S), self._open(url) as depot:
                 target = str(host_target())
                 report = await install(depot, self.tree, self.keys, wanted, channel=channel, target=target, progress=watch)
                 return report.package

@@ -167,7 +167,7 @@ def test_bad_configuration_is_refused_and_nothing_changes(root: Root) -> None:
         host.apply("web.default", 5, 'word = "ok"\n')
         pid = host.row("web")["pid"]
         for text, error, named in [
-            ("word = ", FormatError, "TOML"),
+            ("word = ", FormatError, "line 1"),
             ('wrod = "x"\n', ConfigError, "word"),
             ('word = "much too long"\n', ConfigError, "word"),
             ('optional = "x"\n', TemplateError, "missing"),

@@ -1,0 +1,102 @@
+"""Hooks are bounded in time and output, and block nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hart.limits import HOOK_OUTPUT_MAX
+from supervisor.service import hooks
+from supervisor.service.account import account_of, clean_environment, own_account
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110  what is waited for is another process
+            await asyncio.sleep(0.01)
+
+
+async def run(script: str, tmp_path: Path, timeout_s: float = 20.0) -> hooks.Outcome:
+    return await hooks.run(
+        ["/bin/sh", "-c", script],
+        name="init",
+        account=own_account(),
+        env={"PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        log=tmp_path / "init.log",
+        timeout_s=timeout_s,
+    )
+
+
+async def test_code_reason_and_log(tmp_path: Path) -> None:
+    outcome = await run("echo out; echo broken >&2; exit 3", tmp_path)
+    assert (outcome.code, outcome.because) == (3, "exited with code 3: broken")
+    lines = (tmp_path / "init.log").read_text().splitlines()
+    assert lines[:2] == ["out", "broken"]
+    assert "init exited with code 3" in lines[2]
+
+
+async def test_the_whole_group_is_killed_at_the_deadline(tmp_path: Path) -> None:
+    outcome = await run("sleep 1000 & echo $! > child; wait", tmp_path, timeout_s=0.5)
+    assert (outcome.code, outcome.because) == (None, "killed after 0.5 s")
+    child = int((tmp_path / "child").read_text())
+    await until(lambda: not is_running(child))
+
+
+async def test_a_flood_on_both_streams_is_capped_and_cannot_block(tmp_path: Path) -> None:
+    """W12: Habitat reads one stream to its end before the other."""
+    outcome = await run("yes | head -c 3000000; yes | head -c 3000000 >&2", tmp_path)
+    assert outcome.code == 0
+    assert outcome.dropped == 6_000_000 - HOOK_OUTPUT_MAX
+    assert (tmp_path / "init.log").stat().st_size < HOOK_OUTPUT_MAX + 1000
+
+
+async def test_a_child_that_keeps_the_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    outcome = await run("sleep 30 & echo $! > child; exit 0", tmp_path)
+    assert outcome.code == 0
+    assert outcome.seconds < 20
+    os.kill(int((tmp_path / "child").read_text()), 9)
+
+
+async def test_a_signal_and_a_missing_interpreter_are_reasons(tmp_path: Path) -> None:
+    assert (await run("kill -9 $$", tmp_path)).because == "ended by SIGKILL"
+    outcome = await hooks.run([str(tmp_path / "none")], name="x", account=own_account(), env={}, cwd=tmp_path, log=None, timeout_s=5)
+    assert (outcome.code, outcome.ok) == (None, False)
+    assert "cannot be started" in outcome.because
+
+
+async def test_called_off_it_is_killed_and_gone(tmp_path: Path) -> None:
+    task = asyncio.ensure_future(run("echo $$ > pid; sleep 1000", tmp_path))
+    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_large_log_is_rotated(tmp_path: Path) -> None:
+    (tmp_path / "init.log").write_bytes(b"x" * 2_000_000)
+    await run("echo new", tmp_path)
+    assert (tmp_path / "init.log.1").stat().st_size == 2_000_000
+    assert (tmp_path / "init.log").read_text().startswith("new")
+
+
+async def test_users_are_switched_only_with_privileges() -> None:
+    assert account_of("nobody", None, privileged=False, prefix=False).uid is None
+    missing = account_of("no-such-user", None, privileged=True, prefix=True)
+    assert missing.uid is None
+    assert "no-such-user" in missing.notice
+    assert "SECRET" not in clean_environment({"SECRET": "x", "STEAD_TOKEN": "y", "TZ": "UTC"}, missing)
