@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STATUS_FILE = "INSTALL_HOOK_STATUS"
 SERVICE_DIRS = ("config", "config_install", "data", "files", "static", "var")  # of the service's user; hooks and logs are ours
 DEFAULT_USER = "hab"
+OUR_OWN = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY"})  # secrets, no configuration of a package called `token`
 PASSED_ON = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # hooks may fetch things
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SWITCHING = (0, 6, 7)  # CAP_CHOWN, CAP_SETGID, CAP_SETUID
@@ -123,7 +124,7 @@ def run_install_hook(
     name = meta.ident.name
     user_file = root.user_config(name)
     layers: list[Mapping[str, Any]] = [loads(meta.default_config, thing=f"default.toml of {package.ident}")]
-    layers.append(environment_layer(name, environ))
+    layers.append(environment_layer(name, {key: value for key, value in environ.items() if key not in OUR_OWN}))
     if user_file.is_file():
         layers.append(loads(user_file.read_bytes(), thing=str(user_file)))
     account = _account(meta, prefix=root.path != DEFAULT_ROOT)

@@ -28,9 +28,9 @@ class Place:
         self.root = Root(directory / "root")
         self.tree = InstalledTree(self.root)
 
-    def install(self, hook: str, **more: Any) -> InstalledPackage:
+    def install(self, hook: str, *, name: str = "acme/app", **more: Any) -> InstalledPackage:
         files = {"hooks/install": hook.encode()} | more.pop("files", {})
-        path = make_package(self.directory, "acme/app", files=files, **more)
+        path = make_package(self.directory, name, files=files, **more)
         return self.tree.install(path, lambda name: key_of(name.name, name.revision).public)
 
     def log(self, stream: str) -> bytes:
@@ -117,6 +117,13 @@ def test_a_hook_gets_neither_our_token_nor_our_input(place: Place) -> None:
     run_install_hook(package, place.tree, environ=CLEAN | {"STEAD_TOKEN": "canary", "AWS_SECRET": "canary", "https_proxy": "seen"})
     assert b"canary" not in place.log("stdout")
     assert b"https_proxy=seen" in place.log("stdout")
+
+
+def test_a_package_called_token_does_not_get_our_token(place: Place) -> None:
+    """STEAD_TOKEN would be its configuration by name."""
+    package = place.install("#!/bin/sh\necho {{cfg.secret}}\n", name="acme/token")
+    run_install_hook(package, place.tree, environ=CLEAN | {"STEAD_TOKEN": 'secret = "canary"'})
+    assert (place.root.service("token") / "logs/install.stdout.log").read_bytes() == b"\n"
 
 
 def test_a_hook_that_hangs_is_killed_with_its_children(place: Place) -> None:
