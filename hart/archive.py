@@ -32,9 +32,10 @@ from hart.tarball import pack
 from hart.tarstream import Kind, Member, TarReader
 from hart.xzstream import Readable, XzReader
 
-__all__ = ["DEFAULT", "ArchiveCaps", "Extracted", "extract", "pack", "read_metafiles"]
+__all__ = ["DEFAULT", "Announced", "ArchiveCaps", "Extracted", "announced", "extract", "pack", "read_metafiles"]
 
 METAFILE = re.compile(r"/?(?:opt/)?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)/([^/]+)")
+RELEASE = re.compile(r"/?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)(/.*)?")
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
@@ -48,6 +49,14 @@ class Extracted:
     files: int
     bytes: int
     stripped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the first members of an archive say: whose they are, and whether its metafiles can be read without unpacking it all."""
+
+    ident: Ident
+    metafiles_first: bool
 
 
 class Directories:
@@ -207,6 +216,15 @@ def extract(
         if any(into.iterdir()):
             raise ConflictError(str(into), "is not empty")
         return Extraction(reader, tree, ident, stores).run()
+
+
+def announced(payload: Readable, *, caps: ArchiveCaps = DEFAULT, thing: str = "artifact") -> Announced:
+    """Read until the first member that lies in a release; FormatError when none does. Whether all others do is for `extract`."""
+    reader = TarReader(XzReader(payload, caps, thing=thing), caps)
+    for member in reader:
+        if match := RELEASE.fullmatch(member.name):
+            return Announced(Ident.parse_full(match[1]), reader.metafiles_first)
+    raise FormatError(thing, "has no member below hab/pkgs/ORIGIN/NAME/VERSION/RELEASE", next="this is no package for this system")
 
 
 def read_metafiles(payload: Readable, *, caps: ArchiveCaps = DEFAULT, thing: str = "artifact") -> dict[str, bytes]:

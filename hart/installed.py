@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from hart import closure, filelist, metafiles, sweep
-from hart.archive import extract, read_metafiles
+from hart.archive import announced, extract, read_metafiles
 from hart.artifact import Trust, Verified, authorise_key, verify
 from hart.errors import ConflictError, FormatError, InputError, NotFoundError, StorageError, TrustError, UsageError
 from hart.filelist import Problem
@@ -168,17 +168,26 @@ class InstalledTree:
         thing = str(artifact)
         with open_regular(artifact) as stream:
             verified = verify(stream, trust, thing=thing)
-            metadata = metafiles.parse(read_metafiles(stream, thing=thing))
-            self._admit(verified.header.key, metadata, expect)
-            if (there := self._complete(metadata.ident)) is not None:
+            first = announced(stream, thing=thing)
+            self._authorise(verified.header.key, first.ident, expect)
+            if (there := self._complete(first.ident)) is not None:
                 return there
-            self._demand(metadata)
-            self.sweep_temporary()
-            with Staging.beside(self.root.package(metadata.ident)) as staging:
+            if first.metafiles_first:  # else reading them would cost as much as unpacking, and they are checked after that
                 stream.seek(verified.header.payload_offset)
-                self._unpack(stream, verified, staging.path, metadata.ident, report)
-                staging.sync()
-                return self._put_in_place(staging, metadata)
+                self._admit(metafiles.parse(read_metafiles(stream, thing=thing)))
+            self.sweep_temporary()
+            try:
+                with Staging.beside(self.root.package(first.ident)) as staging:
+                    stream.seek(verified.header.payload_offset)
+                    self._unpack(stream, verified, staging.path, first.ident, report)
+                    metadata = metafiles.read(staging.path)
+                    if metadata.ident != first.ident:
+                        raise FormatError(thing, f"IDENT says {metadata.ident}, the paths {first.ident}")
+                    self._admit(metadata)
+                    staging.sync()
+                    return self._put_in_place(staging, metadata)
+            finally:
+                prune(self.root.package(first.ident).parent, self.root.pkgs)
 
     def uninstall(
         self,
@@ -252,12 +261,15 @@ class InstalledTree:
             raise ConflictError(f"package {ident}", f"is installed for {package.metadata.target} under {self.root.path}")
         return package
 
-    def _admit(self, key: KeyName, metadata: Metadata, expect: Ident | None) -> None:
-        """What a verified artifact must be besides: by its origin's key, the package that was asked for, for this host and root."""
-        ident, root = metadata.ident, os.path.normpath(self.root.path)
+    def _authorise(self, key: KeyName, ident: Ident, expect: Ident | None) -> None:
+        """The package is signed by its origin's key, and is the one that was asked for."""
         authorise_key(key, ident)
         if expect is not None and not ident.satisfies(expect):
             raise TrustError(f"package {expect}", f"the file is another package: {ident}", next="do not use this source for packages")
+
+    def _admit(self, metadata: Metadata) -> None:
+        """The package is for this host and root, and all that it needs is installed."""
+        ident, root = metadata.ident, os.path.normpath(self.root.path)
         if metadata.target != self.target:
             raise UsageError(f"package {ident}", f"is built for {metadata.target}, this host is {self.target}")
         build_root = os.path.normpath(metadata.build_root or DEFAULT_ROOT)
@@ -267,6 +279,7 @@ class InstalledTree:
                 f"is built for the root {build_root}, and its files name that path; here the root is {root}",
                 next=f"install it with --root {build_root}, or build it again with --root {root}",
             )
+        self._demand(metadata)
 
     def _demand(self, metadata: Metadata) -> None:
         """All that a package needs is installed."""
@@ -280,13 +293,11 @@ class InstalledTree:
             )
 
     def _unpack(self, stream: BinaryIO, verified: Verified, into: Path, ident: Ident, report: Callable[[str], None] | None) -> None:
-        """Extract, and check that the bytes were those that were verified, and the package the one that was announced."""
+        """Extract, and check that the bytes were those that were verified."""
         payload = HashingReader(stream)
         extracted = extract(payload, into, ident, stores=stores_of(str(self.root.path)))
         if payload.digest.hexdigest() != verified.payload_blake2b:
             raise TrustError(f"package {ident}", "its file changed after it was verified", next="find out who writes to it")
-        if metafiles.read(into).ident != ident:
-            raise FormatError(f"package {ident}", "has another IDENT than its path")
         if extracted.stripped and report is not None:
             report(f"{ident}: setuid, setgid and sticky bits were dropped from {', '.join(extracted.stripped)}")
 

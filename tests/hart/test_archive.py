@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hart import limits
 from hart.archive import ArchiveCaps, extract, read_metafiles
 from hart.errors import ConflictError, FormatError, InputError, LimitError, SteadError
-from hart.metafiles import parse
+from hart.metafiles import INDEXED, parse
 from hart.tarstream import MARK, MARK_AT
 from tests.hart import hostile
 from tests.hart.building import metadata, payload_of, write_tree
@@ -630,7 +630,7 @@ def test_habitats_own_packages_are_read(path: Path, tmp_path: Path) -> None:
 # --- properties
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=40).filter(
-    lambda name: name not in (".", "..")
+    lambda name: name not in {".", "..", *INDEXED}  # a directory in the place of a metafile is refused
 )
 TREES = st.recursive(
     st.one_of(st.binary(max_size=3000), st.just("link")), lambda inner: st.dictionaries(NAMES, inner, max_size=5), max_leaves=20

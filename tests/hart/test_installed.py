@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from hart.installed import InstalledPackage, InstalledTree, Problem, install_hoo
 from hart.keyfile import KeyName
 from hart.metafiles import Metadata
 from hart.root import Root
-from hart.staging import STAGED
+from hart.staging import STAGED, Staging
 from hart.target import Target, host_target
 from tests.hart import hostile
 from tests.hart.building import KEY, OTHER, ident, make_artifact, metadata, names, trust, write_tree
@@ -165,6 +165,36 @@ def test_missing_dependencies_are_named(tree: InstalledTree, tmp_path: Path) -> 
     assert [member.ident for member in tree.closure(tree.install(artifact, trust))] == [WEB, *needs]
 
 
+@pytest.mark.parametrize("change", ["target", "root", "needs", "ident", "none"])
+def test_a_foreign_archive_is_judged_by_the_same_rules(tree: InstalledTree, tmp_path: Path, change: str) -> None:
+    """Its metafiles lie anywhere, so they are read from what was unpacked, which goes when it does not fit."""
+    files = {
+        "bin/run": "x",
+        "IDENT": str(LIB if change == "ident" else WEB),
+        "TARGET": str(next(target for target in Target if target != host_target()) if change == "target" else host_target()),
+        "RELOCATABLE": "no" if change == "root" else "yes",
+        "TDEPS": str(LIB) if change == "needs" else "",
+    }
+    payload = hostile.archive(*[hostile.file(hostile.HERE + name, text.encode()) for name, text in files.items()])
+    (tmp_path / "a.hart").write_bytes(sign_bytes(payload, KEY))
+    if change == "none":
+        assert tree.install(tmp_path / "a.hart", trust).ident == WEB
+        return
+    why = {"target": "is built for", "root": "for the root /hab", "needs": "not installed", "ident": "IDENT says"}
+    with pytest.raises(SteadError, match=why[change]):
+        tree.install(tmp_path / "a.hart", trust)
+    assert nothing_there(tree)
+
+
+def test_an_archive_without_a_release_is_refused(tree: InstalledTree, tmp_path: Path) -> None:
+    """Empty, for macOS, or with idents that no package has."""
+    for members in ([], [hostile.file("opt/" + hostile.HERE + "IDENT")], [hostile.file("hab/pkgs/acme/web/../20260102030405/x")]):
+        (tmp_path / "a.hart").write_bytes(sign_bytes(hostile.archive(*members), KEY))
+        with pytest.raises(FormatError):
+            tree.install(tmp_path / "a.hart", trust)
+    assert nothing_there(tree)
+
+
 def test_a_damaged_release_in_the_way_is_replaced(tree: InstalledTree, tmp_path: Path) -> None:
     """Empty, or without its IDENT: nobody counts it as installed."""
     release = tree.root.package(WEB)
@@ -214,13 +244,13 @@ def test_dropped_setuid_bits_are_told(tree: InstalledTree, tmp_path: Path) -> No
 class Meddled(InstalledTree):
     """A tree where somebody does something between verifying and unpacking."""
 
-    def __init__(self, root: Root, act: object) -> None:
+    def __init__(self, root: Root, act: Callable[[], object]) -> None:
         super().__init__(root)
         self.act = act
 
-    def _admit(self, key: KeyName, metadata: Metadata, expect: Ident | None) -> None:
-        super()._admit(key, metadata, expect)
-        self.act()  # type: ignore[operator]
+    def _authorise(self, key: KeyName, ident_: Ident, expect: Ident | None) -> None:
+        super()._authorise(key, ident_, expect)
+        self.act()
 
 
 def test_a_file_swapped_after_verification_is_not_the_one_that_is_unpacked(tmp_path: Path) -> None:
@@ -254,9 +284,9 @@ def test_a_dependency_removed_while_unpacking_is_noticed(tmp_path: Path) -> None
     artifact = make_artifact(tmp_path, metadata(WEB, [LIB]))
 
     class Late(InstalledTree):
-        def _unpack(self, *arguments: object) -> None:
-            super()._unpack(*arguments)  # type: ignore[arg-type]
+        def _put_in_place(self, staging: Staging, metadata: Metadata) -> InstalledPackage:
             tree.uninstall(LIB)
+            return super()._put_in_place(staging, metadata)
 
     with pytest.raises(NotFoundError, match="needs what is not installed"):
         Late(tree.root).install(artifact, trust)
