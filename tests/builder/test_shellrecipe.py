@@ -93,7 +93,7 @@ def test_callbacks_run_in_habitats_order_in_one_process(workshop: Workshop) -> N
     folder = sh(workshop, "pkg_name=small\npkg_origin=acme\npkg_version=1.0\ntrace=()\n" + text + last)
     built = workshop.build(folder, environ=HOST | {"DO_CHECK": "1"})
     package = workshop.install(built)
-    assert (package.path / "trace").read_text().split() == CALLBACKS
+    assert (package.path / "trace").read_text().split() == list(CALLBACKS)
     assert built.logs is not None
     logs = {log.name.partition("-")[2]: log.read_text() for log in built.logs.iterdir()}
     assert logs["build.log"] == "in build\n"
