@@ -204,11 +204,11 @@ class InstalledTree:
         What the supervisor's specs load is pinned too. One package that others need: ConflictError with their names; with `keep_latest`
         those are skipped and told in `kept`.
         """
+        if self.find(wanted) is None:  # before the lock, which makes directories
+            raise NotFoundError(f"package {wanted}", f"is not installed under {self.root.path}", next="stead pkg list")
         with self._locked(exclusive=True):
             packages = self.list()
             matching = [package.ident for package in packages if package.ident.satisfies(wanted)]
-            if not matching:
-                raise NotFoundError(f"package {wanted}", f"is not installed under {self.root.path}", next="stead pkg list")
             targets = matching[-1:] if keep_latest is None else sweep.outdated(matching, keep_latest)
             plan = sweep.plan(
                 {package.ident: {*package.metadata.deps, *package.metadata.tdeps} for package in packages},

@@ -8,6 +8,7 @@ relocatable package. Lists of dependencies and paths are composed by `hart/closu
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -202,11 +203,15 @@ def read(directory: Path, root: Root | None = None) -> Metadata:
 
 
 def read_bounded(path: Path, limit: int = METAFILE_MAX) -> bytes | None:
-    """A small regular file, None when there is none; LimitError when it is not small."""
+    """A small file, None when there is none; FormatError when it is a link, LimitError when it is not small."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FormatError(str(path), "is a link, where a package has a file") from error
+        raise
     with os.fdopen(fd, "rb") as source:
         data = source.read(limit + 1)
     if len(data) > limit:

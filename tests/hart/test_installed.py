@@ -475,6 +475,7 @@ def test_uninstalling_what_is_not_there(tree: InstalledTree) -> None:
     """A typo, most of the time."""
     with pytest.raises(NotFoundError, match="is not installed"):
         tree.uninstall(WEB.family)
+    assert not tree.root.path.exists()
 
 
 # --- what can only be seen from outside

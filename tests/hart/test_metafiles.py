@@ -252,3 +252,7 @@ def test_reading_what_is_not_there_or_too_large(tmp_path: Path) -> None:
     (tmp_path / "IDENT").write_bytes(bytes(limits.METAFILE_MAX + 1))
     with pytest.raises(LimitError):
         read(tmp_path)
+    (tmp_path / "IDENT").unlink()
+    (tmp_path / "IDENT").symlink_to("/etc/hostname")
+    with pytest.raises(FormatError, match="is a link"):
+        read(tmp_path)
