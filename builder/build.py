@@ -23,7 +23,7 @@ from builder.plansh import plan_of
 from builder.process import interruptible
 from builder.reporter import Reporter
 from builder.session import Session
-from hart.errors import ConflictError, UsageError
+from hart.errors import ConflictError, LimitError, UsageError
 from hart.ident import ORIGIN, RELEASE, Ident
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
@@ -93,7 +93,7 @@ def build_place(place: PlanPlace, options: Options, target: Target, reporter: Re
     key = options.keys.latest_secret(plan.origin)
     resolved = resolve_deps(plan, options, target, reporter)
     cache_key = key_of(place, plan, resolved, options, target)
-    if options.if_changed and (found := reuse(cache_key, options, target, reporter)):
+    if options.if_changed and cache_key is not None and (found := reuse(cache_key, options, target, reporter)):
         return found
     ident = Ident(plan.origin, plan.name, plan.version, release)
     refuse_installed(ident, options.root)
@@ -121,7 +121,8 @@ def build_place(place: PlanPlace, options: Options, target: Target, reporter: Re
         else:
             artifact = recipe.run(session)
         directory.empty()
-    buildcache.remember(options.root, cache_key, ident, artifact)
+    if cache_key is not None:
+        buildcache.remember(options.root, cache_key, ident, artifact)
     return Built(
         ident=ident, target=target, path=artifact.path, result=artifact.result, artifact=artifact, reused=False, logs=directory.logs
     )
@@ -185,8 +186,17 @@ def resolve_deps(plan: Plan, options: Options, target: Target, reporter: Reporte
     return resolve(plan.build_deps, plan.deps, provider, reporter.note)
 
 
-def key_of(place: PlanPlace, plan: Plan, resolved: Resolved, options: Options, target: Target) -> str:
-    """The build cache's key: everything that a build's outcome depends on, except the host's own tools."""
+def key_of(place: PlanPlace, plan: Plan, resolved: Resolved, options: Options, target: Target) -> str | None:
+    """The build cache's key: everything that a build's outcome depends on, except the host's own tools.
+
+    None for a folder that is too large to be compared, unless the comparison was asked for: then LimitError.
+    """
+    try:
+        folder = digest(place.context, without=(options.root.path, options.results))
+    except LimitError:
+        if options.if_changed:
+            raise
+        return None
     return buildcache.key(
         [
             f"builder {BUILDER_FORMAT}",
@@ -194,7 +204,7 @@ def key_of(place: PlanPlace, plan: Plan, resolved: Resolved, options: Options, t
             f"target {target}",
             f"package {plan.origin}/{plan.name}/{plan.version}",
             *(f"dependency {ident}" for ident in resolved.idents),
-            f"folder {digest(place.context, without=options.root.path)}",
+            f"folder {folder}",
         ]
     )
 

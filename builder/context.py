@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,11 +128,11 @@ def read_tree(directory: Path, name: str) -> dict[str, bytes]:
     return found
 
 
-def walk(top: Path, *, without: Path | None = None) -> Iterator[Path]:
+def walk(top: Path, *, without: Collection[Path] = ()) -> Iterator[Path]:
     """Files below a directory in a fixed order; links to directories are not followed."""
     count = 0
     for base, directories, files in os.walk(top):
-        directories[:] = sorted(name for name in directories if name not in NOT_OF_THE_PLAN and Path(base, name) != without)
+        directories[:] = sorted(name for name in directories if name not in NOT_OF_THE_PLAN and Path(base, name) not in without)
         for name in sorted(files):
             count += 1
             if count > PLAN_FILES_MAX:
@@ -145,7 +145,7 @@ def stay_inside(path: Path, directory: Path) -> None:
         raise PlanError(str(path), "is a link that leads out of the plan's folder", next="copy the file there")
 
 
-def digest(directory: Path, *, without: Path) -> str:
+def digest(directory: Path, *, without: Collection[Path]) -> str:
     """A digest over names, executable bits and bytes of everything in a folder that is not a result (for `--if-changed`)."""
     whole = hashlib.blake2b(digest_size=32)
     for path in walk(directory, without=without):

@@ -85,10 +85,10 @@ def test_the_digest_changes_with_what_is_built_from_and_with_nothing_else(tmp_pa
     (plan / "config").mkdir(parents=True)
     file = plan / "config/a"
     file.write_text("1")
-    seen = [digest(plan, without=plan / "root")]
+    seen = [digest(plan, without=[plan / "root"])]
 
     def changed() -> bool:
-        seen.append(digest(plan, without=plan / "root"))
+        seen.append(digest(plan, without=[plan / "root"]))
         return seen[-1] != seen[-2]
 
     assert not changed()
