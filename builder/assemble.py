@@ -58,10 +58,14 @@ def assemble(made: Made, key: SecretSigningKey, *, work: Path, results: Path, sa
     write_metafiles(tree, {"FILES": sign_bytes(files_list(tree, prefix), key), "MANIFEST": files["MANIFEST"]})
     name = made.ident.archive_name(made.target)
     payload, signed = work / "payload", work / name
-    with storage(payload), payload.open("wb") as out:
-        pack(tree, made.ident, out, mtime=release_epoch(str(made.ident.release)))
-    sign_payload(payload, signed, key)
-    path = publish(signed, made.root.artifacts / name)
+    try:
+        with storage(payload), payload.open("wb") as out:
+            pack(tree, made.ident, out, mtime=release_epoch(str(made.ident.release)))
+        sign_payload(payload, signed, key)
+        path = publish(signed, made.root.artifacts / name)
+    finally:  # on a full disk these are what is in the way
+        payload.unlink(missing_ok=True)
+        signed.unlink(missing_ok=True)
     result = put_result(path, results)
     artifact = Artifact(
         path=path,
@@ -166,7 +170,6 @@ def publish(signed: Path, place: Path) -> Path:
                     now=checksum(signed),
                 ) from None
         fsync_dir(place.parent)
-        signed.unlink()
     return place
 
 

@@ -87,7 +87,7 @@ def write_all(archive: Path, work: Path, name: str, strip: int, caps: Caps) -> i
         raise FormatError(name, f"cannot be unpacked: {error}") from error
     for member in links:
         place = work.joinpath(*member.parts)
-        parent_of(work, member, name)
+        make_directory(work, member.parts[:-1], name)
         assert member.link is not None
         with storage(place):
             if place.is_dir() and not place.is_symlink():
@@ -101,10 +101,9 @@ def write_one(work: Path, member: Member, name: str, size: int, limit: int) -> i
     """Write a directory, file or hard link; the bytes written so far."""
     place = work.joinpath(*member.parts)
     if member.data is None and member.copy_of is None:
-        with storage(place):
-            place.mkdir(parents=True, exist_ok=True)
+        make_directory(work, member.parts, name)
         return size
-    parent_of(work, member, name)
+    make_directory(work, member.parts[:-1], name)
     with storage(place):
         if place.is_dir():
             raise FormatError(name, f"{'/'.join(member.parts)!r} is a file and a directory")
@@ -126,14 +125,14 @@ def write_one(work: Path, member: Member, name: str, size: int, limit: int) -> i
     return size
 
 
-def parent_of(work: Path, member: Member, name: str) -> None:
-    """Make the directories above a member."""
-    parent = work.joinpath(*member.parts[:-1])
-    with storage(parent):
+def make_directory(work: Path, parts: tuple[str, ...], name: str) -> None:
+    """Make a directory and those above it; FormatError when the archive has a file in its place."""
+    directory = work.joinpath(*parts)
+    with storage(directory):
         try:
-            parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise FormatError(name, f"{'/'.join(member.parts[:-1])!r} is a file and a directory") from error
+            raise FormatError(name, f"{'/'.join(parts)!r} is a file and a directory") from error
 
 
 def members(archive: Path, name: str) -> Iterator[Member]:

@@ -98,6 +98,8 @@ HOSTILE: dict[str, list[tuple[tarfile.TarInfo, bytes]]] = {
     "pipe": [(member("a", kind=tarfile.FIFOTYPE), b"")],
     "file and directory": [(member("a"), b"x"), (member("a/b"), b"y")],
     "directory and file": [(member("a/b"), b"x"), (member("a"), b"y")],
+    "file and directory member": [(member("a"), b"x"), (member("a", kind=tarfile.DIRTYPE), b"")],
+    "file above a directory member": [(member("a"), b"x"), (member("a/b", kind=tarfile.DIRTYPE), b"")],
     "directory and link": [(member("a/b"), b"x"), (member("a", kind=tarfile.SYMTYPE, link="b"), b"")],
     "long name": [(member("x" * 300), b"")],
 }
@@ -156,7 +158,7 @@ def test_a_damaged_archive_is_a_format_error(tmp_path: Path, make: Callable[[byt
         unpack(path, tmp_path / "src", name="a.tar.xz")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
 @given(
     names=st.lists(st.text(st.sampled_from("ab/.\\\0é "), min_size=1, max_size=12), max_size=6),
     kinds=st.lists(st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]), min_size=6, max_size=6),
