@@ -434,3 +434,15 @@ def test_another_root_installs_a_relocatable_package(workshop: Workshop, tmp_pat
     other = InstalledTree(Root(tmp_path / "other"))
     package = other.install(built.path, workshop.keys.public)
     assert package.path.is_relative_to(tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_a_dependency_that_was_built_here_is_installed_from_the_artifact_cache(workshop: Workshop) -> None:
+    """Two plans in a row need no depot; the signature is checked as always."""
+    workshop.build(workshop.plan(TINY))
+    top = workshop.plan(
+        "[package]\nname = 'top'\nversion = '1'\ndeps = ['acme/tiny']\n[steps]\ninstall = 'mkdir \"$out/bin\"'\n", name="top"
+    )
+    built = workshop.build(top)
+    assert workshop.metafiles(built)["DEPS"].decode() == f"acme/tiny/1.0/{RELEASE}\n"
+    assert [str(package.ident) for package in InstalledTree(workshop.root).list()] == [f"acme/tiny/1.0/{RELEASE}"]
