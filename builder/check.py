@@ -65,9 +65,8 @@ def check_plan(context: Path, *, root: Root, environ: Mapping[str, str]) -> Outc
 def read_any(place: PlanPlace, *, root: Root, environ: Mapping[str, str]) -> Plan:
     if not place.is_shell:
         return read_plan(read_text(place.file), thing=str(place.file))
-    variables = shellrecipe.evaluate(
-        place, origin=environ.get("HAB_ORIGIN"), release=EVALUATION_RELEASE, target=host_target(), root=root, environ=environ
-    )
+    origin = environ.get("STEAD_ORIGIN") or environ.get("HAB_ORIGIN")
+    variables = shellrecipe.evaluate(place, origin=origin, release=EVALUATION_RELEASE, target=host_target(), root=root, environ=environ)
     return plan_of(variables, has_run_hook=(place.directory / "hooks" / "run").is_file(), thing=str(place.file))
 
 

@@ -15,7 +15,7 @@ from hart.errors import FormatError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION, Ident
 
 UNSET_VERSION = "0.version-not-set-yet"  # stands for a version that pkg_version() will say later
-LINE = re.compile(r"[^\n\r\x00]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,6 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
     demand(not signal or signal in SIGNALS, "pkg_shutdown_signal", f"{signal!r} is not one of {' '.join(SIGNALS)}")
     timeout = text("pkg_shutdown_timeout_sec")
     demand(not timeout or (timeout.isascii() and timeout.isdigit()), "pkg_shutdown_timeout_sec", f"{timeout!r} is not a number of seconds")
-    shasum = text("pkg_shasum").lower()
-    demand(not shasum or re.fullmatch(r"[0-9a-f]{64}", shasum) is not None, "pkg_shasum", f"{shasum!r} is not a SHA-256")
     deps = {key: idents(variables.words(key), key, problems) for key in ("pkg_deps", "pkg_build_deps")}
     service = None
     if has_run_hook or text("pkg_svc_run"):
@@ -112,7 +110,7 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
         include_dirs=variables.words("pkg_include_dirs"),
         pconfig_dirs=variables.words("pkg_pconfig_dirs") or None,
         interpreters=variables.words("pkg_interpreters"),
-        sources=source_of(variables, shasum),
+        sources=source_of(variables),
         service=service,
         exports=variables.map("pkg_exports"),
         exposes=variables.words("pkg_exposes"),
@@ -140,10 +138,11 @@ def idents(words: Sequence[str], key: str, problems: list[Problem]) -> tuple[Ide
     return tuple(dict.fromkeys(found))
 
 
-def source_of(variables: Variables, shasum: str) -> tuple[Source, ...]:
-    """pkg_source, for the manifest; the callbacks download it."""
+def source_of(variables: Variables) -> tuple[Source, ...]:
+    """pkg_source, for the manifest; the callbacks download it. Plans that do so themselves write words into pkg_shasum."""
+    shasum = variables.text("pkg_shasum").lower()
     url = variables.text("pkg_source")
     if not url or "://" not in url:
         return ()
-    pin = Pin(scheme=Scheme.URL, locator=url, sha256=shasum or None, plain_http=True)
+    pin = Pin(scheme=Scheme.URL, locator=url, sha256=shasum if SHA256.fullmatch(shasum) else None, plain_http=True)
     return (Source(pins=(pin,), filename=variables.text("pkg_filename") or None),)

@@ -26,7 +26,7 @@ from builder.deps import Resolved
 from builder.environment import HOST_PATH, build_environment, release_epoch, search_path
 from builder.layering import layer
 from builder.plan import Pin, Plan, Scheme, Source
-from builder.plansh import UNSET_VERSION, Variables, parse_variables, plan_of
+from builder.plansh import SHA256, UNSET_VERSION, Variables, parse_variables, plan_of
 from builder.process import Ended, Log
 from builder.recipe import discard_prefix, failed
 from builder.session import Session
@@ -284,7 +284,8 @@ class ShellBuild:
         return f"source {path}"
 
     def answer_fetch(self, url: str, destination: Path, sha256: str) -> str:
-        pin = Pin(scheme=Scheme.URL, locator=url, sha256=sha256 or None, plain_http=bool(sha256))
+        pinned = SHA256.fullmatch(sha256) is not None
+        pin = Pin(scheme=Scheme.URL, locator=url, sha256=sha256 if pinned else None, plain_http=pinned)
         try:
             obtained = obtain(Source(pins=(pin,)), self.session.around, lambda line: self.write(f"{line}\n".encode()))
         except PlanError as error:

@@ -372,7 +372,7 @@ _stead_callback() {
 }
 
 cd "$PLAN_CONTEXT"
-source "$_stead_plan"
+source "$_stead_plan" || exit_with "the plan could not be sourced" # as in Habitat: only its last status counts
 if [[ -n "${HAB_ORIGIN:-}" ]]; then pkg_origin=$HAB_ORIGIN; fi
 if [[ -z "${pkg_version:-}" ]] && declare -F pkg_version >/dev/null; then pkg_version=0.version-not-set-yet; fi
 if [[ -n "${pkg_dirname:-}" ]]; then _stead_dirname_given=yes; fi

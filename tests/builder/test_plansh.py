@@ -50,6 +50,13 @@ def test_habitats_variables_become_a_plan() -> None:
     assert made.environment == {"A": "1"}
 
 
+def test_a_word_in_place_of_a_checksum_is_no_pin() -> None:
+    """Plans with a do_download of their own write such words; the manifest then names none."""
+    source = NEEDED | {"pkg_source": "https://e.org/x.tgz"}
+    assert plan(Variables(source | {"pkg_shasum": "noshasum"})).sources[0].pins[0].sha256 is None
+    assert plan(Variables(source | {"pkg_shasum": "AB" * 32})).sources[0].pins[0].sha256 == "ab" * 32
+
+
 def test_a_run_hook_alone_makes_a_service() -> None:
     """SVC_USER says that a package is one."""
     assert plan(Variables(NEEDED)).service is None
@@ -65,7 +72,6 @@ def test_a_run_hook_alone_makes_a_service() -> None:
         ({"pkg_origin": "Acme"}, "pkg_origin 'Acme' is not valid"),
         ({"pkg_type": "composite"}, "not built here"),
         ({"pkg_scaffolding": "core/scaffolding-go"}, "not supported yet"),
-        ({"pkg_shasum": "abc"}, "not a SHA-256"),
         ({"pkg_shutdown_signal": "BOO"}, "is not one of"),
         ({"pkg_shutdown_timeout_sec": "soon"}, "not a number of seconds"),
     ],
