@@ -56,7 +56,7 @@ def build(context: Path, root: str | None, cache_key_path: str | None, as_json: 
         if_changed=given["if_changed"],
         allow_private=given["allow_private_sources"],
     )
-    reporter = Reporter(verbose=verbose, quiet=as_json and not verbose)
+    reporter = Reporter(verbose=verbose)
     built = build_package(context, options, reporter)
     artifact = built.artifact
     if as_json:

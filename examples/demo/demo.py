@@ -64,7 +64,7 @@ class Demo:
     # --- acts
 
     def stead(self, *args: str, root: Path, stdin: str | None = None, show: bool = True, **env: str) -> str:
-        """Run one command; its data (stdout) is returned, its talk (stderr) goes through to the reader."""
+        """Run one command; its data (stdout) is returned, its talk (stderr) goes through to the reader if the command is shown."""
         if show:
             self.show(*args, stdin=stdin)
         done = subprocess.run(

@@ -139,9 +139,8 @@ class Story:
     def key(self) -> str:
         """The origin's fingerprint."""
         self.ok("origin", "key", "generate", "tale", env=self.build_env)
-        (row,) = self.ok("origin", "key", "list", "--json", env=self.build_env).data
-        fingerprint: str = row["fingerprint"]
-        return fingerprint
+        (fingerprint,) = {row["fingerprint"] for row in self.ok("origin", "key", "list", "--json", env=self.build_env).data}
+        return str(fingerprint)
 
     def built(self, plan: Path) -> dict[str, Any]:
         assert self.key
