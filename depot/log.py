@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 from depot.routes import timestamp
@@ -19,8 +20,6 @@ def line(at_us: int, event: str, fields: dict[str, Any]) -> str:
 
 
 def log(event: str, **fields: Any) -> None:
-    """Write one event. A reader of stderr that went away is no reason to stop serving."""
-    try:
+    """Write one event. A reader of stderr that went away, or a full disk behind it, is no reason to stop serving."""
+    with suppress(OSError, ValueError):
         print(line(now_us(), event, fields), file=sys.stderr, flush=True)
-    except (BrokenPipeError, ValueError):
-        return

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, TypeAlias
 
 from aiohttp import http_parser, web
@@ -67,14 +67,38 @@ HANDLERS: Final[dict[Route, Handler]] = {
 ALSO_HEAD: Final = (routes.STATUS, routes.DOWNLOAD)
 
 ACCOUNT: Final = web.RequestKey("account", str)
-SPOKE: Final = web.AppKey("spoke", set[object])  # connections that have sent a whole request head
+
+
+class Traffic:
+    """Connections that have sent a whole request head, and how many requests are under way."""
+
+    def __init__(self) -> None:
+        self.spoke: set[object] = set()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._under_way = 0
+
+    @contextmanager
+    def request(self, connection: object) -> Iterator[None]:
+        self.spoke.add(connection)
+        self._under_way += 1
+        self.idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.idle.set()
+
+
+TRAFFIC: Final = web.AppKey("traffic", Traffic)
 
 
 def application(depot: Depot) -> web.Application:
     """The web application of one depot."""
-    app = web.Application(middlewares=[_border], client_max_size=limits.REQUEST_TEXT_MAX)
+    app = web.Application(middlewares=[_counted, _border], client_max_size=limits.REQUEST_TEXT_MAX)
     app[serve_download.PROVEN] = serve_download.Proven(asyncio.get_running_loop().time)
-    app[SPOKE] = set()
+    app[TRAFFIC] = Traffic()
     app.on_response_prepare.append(_without_version)
     for route in routes.ROUTES:
         handler = _entry(depot, HANDLERS[route])
@@ -113,9 +137,14 @@ async def _identify(depot: Depot, request: web.Request) -> StoredToken | None:
 
 
 @web.middleware
+async def _counted(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    with request.app[TRAFFIC].request(request.protocol):
+        return await handler(request)
+
+
+@web.middleware
 async def _border(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """Translate every error into its answer, and log changes and failures."""
-    request.app[SPOKE].add(request.protocol)
     loop = asyncio.get_running_loop()
     started = loop.time()
     cause = ""
@@ -189,7 +218,7 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
         keepalive_timeout=limits.KEEPALIVE_S,
         max_line_size=limits.HEADER_LINE,
         max_field_size=limits.HEADER_LINE,
-        shutdown_timeout=limits.SHUTDOWN_S,
+        shutdown_timeout=limits.SHUTDOWN_CUT_S,
         handle_signals=False,
     )
     await runner.setup()
@@ -203,6 +232,10 @@ async def serving(depot: Depot, *, host: str, port: int) -> AsyncIterator[int]:
             ) from error
         _close_silent(app, runner, {})
         yield int(runner.addresses[0][1])
+        await site.stop()
+        with suppress(TimeoutError):  # aiohttp's own shutdown stops reading at once, and would cut every upload
+            async with asyncio.timeout(limits.SHUTDOWN_S):
+                await app[TRAFFIC].idle.wait()
     finally:
         await runner.cleanup()
 
@@ -216,10 +249,10 @@ def _close_silent(app: web.Application, runner: web.AppRunner, since: dict[objec
         return
     loop = asyncio.get_running_loop()
     connections, now = runner.server.connections, loop.time()
-    app[SPOKE].intersection_update(connections)
+    app[TRAFFIC].spoke.intersection_update(connections)
     seen: dict[object, float] = {connection: since.get(connection, now) for connection in connections}
     for connection in connections:
-        silent = connection not in app[SPOKE] and now - seen[connection] > limits.HEADER_S
+        silent = connection not in app[TRAFFIC].spoke and now - seen[connection] > limits.HEADER_S
         if silent and connection.transport is not None:
             connection.transport.abort()
     loop.call_later(limits.HEADER_S / 3, _close_silent, app, runner, seen)

@@ -199,6 +199,7 @@ ADMIN_ANSWER: Final = 16 * MIB  # its answer: a list of some 50,000 tokens
 ADMIN_S: Final = 10.0  # for a server that starts, stops, or checks its catalog, to answer on the admin socket
 ADMIN_RETRY_S: Final = 0.1  # between two looks whether it is there
 CHECK_ROWS: Final = 500  # rows of one question while everything is walked
+SHUTDOWN_CUT_S: Final = 1.0  # after that, for connections to notice that they are cut
 LOGGED_PATH: Final = 512  # characters of a path in the log
 DISK_RESERVE: Final = 16 * MIB  # left free by uploads: the catalog's log and a checkpoint still fit on a "full" disk
 ORPHAN_AGE_S: Final = 24 * 3600.0  # of a blob without a package: longer than any upload between its link and its commit
