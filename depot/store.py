@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from typing import TypeVar
 from depot.blobs import Blobs, DirectoryBlobs
 from depot.catalog import Catalog, Reader, Writer
 from depot.database import open_catalog, read_catalog
+from depot.filesystem import check_local
 from hart import limits
 from hart.errors import ConflictError, StorageError, UnavailableError
 from hart.files import make_dirs, storage
@@ -82,6 +84,8 @@ class Store:
 def open_store(directory: Path) -> Store:
     """Open or create a depot's data; blocking. ConflictError when another process has it."""
     make_dirs(directory, mode=0o700)
+    with suppress(OSError):  # a sandbox may hide it
+        check_local(directory.resolve(), Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     return _locked(directory, take_lock(directory))
 
 
