@@ -1,6 +1,6 @@
 """What a person sees of a build: steps with their time, output with -v, the end of a failed step's log.
 
-Rules: everything goes to stderr, also with `--json`, whose document is on stdout; a moving line only on a terminal; nothing when quiet (tests).
+Rules: everything goes to stderr, with `--json` too; a moving line only on a terminal; nothing when quiet (tests).
 """
 
 from __future__ import annotations

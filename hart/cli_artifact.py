@@ -165,6 +165,10 @@ def info(source: Path, *, as_json: bool) -> None:
         "exposes": list(data.exposes),
         "svc_user": data.svc_user,
         "svc_group": data.svc_group,
+        "package_type": data.package_type,
+        "relocatable": data.relocatable,
+        "build_root": data.build_root or "/hab",
+        "templates": "strict" if data.strict_templates else "lenient",
     }
     if as_json:
         facts |= {"manifest": data.manifest, "config": data.default_config}

@@ -195,7 +195,7 @@ class Story:
         for name, port in self.ports.items():
             self.ok("config", "apply", f"{name}.default", "1", "-", env=self.host_env, stdin=f"port = {port}\n")
         load = ("--channel", "stable", "--url", self.depot["STEAD_DEPOT_URL"], "--strategy", "at-once")
-        self.ok("svc", "load", "tale/guestbook", *load, "--bind", "redis:redis.default", "--no-wait", env=self.host_env)
+        self.ok("svc", "load", "tale/guestbook", *load, "--bind", "redis:redis.default", env=self.host_env)
         self.before_bind = self.services()["guestbook"]
         self.ok("svc", "load", "tale/redis", *load, env=self.host_env)
         until("both are healthy", lambda: [row["health"] for row in self.services().values()] == ["healthy"] * 2)
@@ -238,6 +238,4 @@ class Story:
         """The supervisor's exit code after everything was stopped."""
         assert self.second
         self.ok("sup", "term", env=self.host_env)
-        code = self.host.wait(timeout=60)
-        self.close()
-        return code
+        return self.host.wait(timeout=60)
