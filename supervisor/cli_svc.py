@@ -120,10 +120,10 @@ def show_log(path: Path, lines: int, *, follow: bool, logfile: Any) -> None:
     import sys
 
     out = sys.stdout.buffer
-    for block in logfile.last_lines(path, lines):
-        out.write(block)
+    found, end = logfile.last_lines(path, lines)
+    out.writelines(found)
     out.flush()
     if follow:
-        for block in logfile.follow(path):
+        for block in logfile.follow(path, end):
             out.write(block)
             out.flush()

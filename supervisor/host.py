@@ -14,6 +14,7 @@ from supervisor.attach import HolderClient
 from supervisor.census import Census, Sys, take
 from supervisor.depots import Depots
 from supervisor.groups import Groups
+from supervisor.holder.protocol import Held
 from supervisor.journal import Journal
 from supervisor.pulse import Pulse
 from supervisor.service.specdir import SpecDir
@@ -41,6 +42,7 @@ class Host:
     tasks: asyncio.TaskGroup
     services: dict[str, Service] = field(default_factory=dict)
     changed: Pulse = field(default_factory=Pulse)  # any state, for those who wait for a result
+    unread: dict[str, Held] = field(default_factory=dict)  # processes of services that cannot be taken over yet
     complaints: dict[str, str] = field(default_factory=dict)  # spec files that cannot be read
     stopping: str = ""  # why everything is being stopped
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)

@@ -16,35 +16,35 @@ from hart.limits import CHUNK
 LOOK_S = 0.25  # between two looks while following
 
 
-def last_lines(path: Path, lines: int) -> list[bytes]:
-    """The last lines of the log, reaching back into the file before it (`.1`) where the current one is shorter."""
-    found = tail(path, lines)
+def last_lines(path: Path, lines: int) -> tuple[list[bytes], int]:
+    """The last lines of the log, reaching back into the file before it (`.1`) where the current one is shorter; and `follow`'s place."""
+    found, end = tail(path, lines)
     older = path.with_name(f"{path.name}.1")
     if len(found) < lines and older.is_file():
-        found = tail(older, lines - len(found)) + found
-    return found
+        found = tail(older, lines - len(found))[0] + found
+    return found, end
 
 
-def tail(path: Path, lines: int) -> list[bytes]:
-    """The last lines of one file, read from its end."""
-    if lines <= 0:
-        return []
+def tail(path: Path, lines: int) -> tuple[list[bytes], int]:
+    """The last lines of one file, read from its end; and that end."""
     with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
+        position = end = file.seek(0, os.SEEK_END)
+        if lines <= 0:
+            return [], end
         data = b""
         while position > 0 and data.count(b"\n") <= lines:
             size = min(CHUNK, position)
             position -= size
             file.seek(position)
             data = file.read(size) + data
-    return data.splitlines(keepends=True)[-lines:]
+    return data.splitlines(keepends=True)[-lines:], end
 
 
-def follow(path: Path) -> Iterator[bytes]:
-    """For ever: what is written after now."""
+def follow(path: Path, position: int) -> Iterator[bytes]:
+    """For ever: what is written after that position of the current file."""
     file = path.open("rb")
     try:
-        file.seek(0, os.SEEK_END)
+        file.seek(position)
         while True:
             if block := file.read(CHUNK):
                 yield block

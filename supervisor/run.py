@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hart.errors import SteadError, StorageError
+from hart.errors import SteadError
 from hart.files import make_dirs, storage, write_atomic
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
@@ -169,11 +169,15 @@ async def hear(host: Host) -> None:
 async def watch_files(host: Host) -> None:
     """Look at spec files, user.toml and group documents, again and again."""
     marks: dict[str, object] = {}
+    trouble = ""
     while True:
         try:
+            await services.attach_again(host)
             services.reconcile_all(host)
-        except StorageError as error:
-            host.journal.write("spec", "specs", str(error))
+        except (SteadError, OSError) as error:
+            if str(error) != trouble:
+                host.journal.write("spec", "specs", str(error))
+            trouble = str(error)
         for name, service in list(host.services.items()):
             mark = (stat_mark(str(host.root.user_config(name))), stat_mark(str(host.settings.groups / str(service.spec.service_group))))
             if marks.setdefault(name, mark) != mark:

@@ -23,7 +23,7 @@ from supervisor.service.spec import Action, Desired, ServiceSpec, Step, reconcil
 
 
 async def take_over(host: Host, held: Iterable[Held]) -> None:
-    """Attach to what the holder has. What nobody wants any more is stopped the usual way, what cannot be read is killed."""
+    """Attach to what the holder has; what nobody wants any more is stopped the usual way, and what nobody knows is killed."""
     specs = host.specs.look().specs
     for each in held:
         spec = specs.get(each.service)
@@ -35,14 +35,25 @@ async def take_over(host: Host, held: Iterable[Held]) -> None:
             continue
         service = add(host, spec)
         service.gone = each.service not in specs
+        host.unread[each.service] = each
+        await attach_again(host)
+
+
+async def attach_again(host: Host) -> None:
+    """Take over what could not be read before. A package that the disk does not give is no reason to touch what runs."""
+    for name, held in list(host.unread.items()):
+        service = host.services[name]
         try:
-            await service.attach(each)
-        except SteadError as error:
-            await end_stray(host, each, str(error))
-            service.tell(Event.WANTED_UP if spec.wanted else Event.WANTED_DOWN, "its process could not be taken over")
-        else:
-            if not spec.wanted:
-                service.tell(Event.WANTED_DOWN, "its spec says down" if not service.gone else "its spec file is gone")
+            await service.attach(held)
+        except (SteadError, OSError) as error:
+            because = f"process {held.pid} runs and is left alone, for it cannot be taken over: {error}"
+            if service.life.because != because:
+                service.life.because = because
+                host.journal.write("service", name, because)
+            continue
+        del host.unread[name]
+        if not service.spec.wanted or service.gone:
+            service.tell(Event.WANTED_DOWN, "its spec file is gone" if service.gone else "its spec says down")
 
 
 async def end_stray(host: Host, held: Held, because: str) -> None:
@@ -80,7 +91,7 @@ def reconcile_all(host: Host) -> None:
     if host.complaints != seen.complaints:
         host.complaints = seen.complaints
         host.changed.beat()
-    for name in sorted({*host.services, *seen.specs} - set(seen.complaints)):
+    for name in sorted({*host.services, *seen.specs} - {*seen.complaints, *host.unread}):
         service, spec = host.services.get(name), seen.specs.get(name)
         carried = service.spec if service is not None and not service.gone else None
         carry_out(host, service, spec, reconcile(carried, spec))
@@ -120,6 +131,8 @@ async def on_exit(host: Host, event: Exited) -> None:
     service = host.services.get(event.service)
     if service is not None:
         await service.on_exit(event)
+        if host.unread.pop(event.service, None) is not None and service.spec.wanted and not service.gone:
+            service.tell(Event.WANTED_UP, "the process that could not be taken over has ended")
         return
     try:
         await host.holder.forget(event.service, event.start_id)

@@ -8,7 +8,7 @@ Which state follows which event is in state.py, what a change of files asks for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
@@ -50,6 +50,7 @@ from supervisor.service.process import KILL, Process
 from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
 from supervisor.service.watch import Watch
+from supervisor.service.work import Work
 
 if TYPE_CHECKING:
     from supervisor.host import Host
@@ -85,8 +86,7 @@ class Service:
         self.watch = Watch(self)
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
         self._handling = self._reconfiguring = False
-        self._works: set[asyncio.Task[None]] = set()  # the one that counts, and those called off that have not ended yet
-        self._work_number = 0
+        self._work = Work(host.tasks, spec.name)
         self._again = asyncio.Event()  # something that a waiting start may have waited for
         self._ended: set[str] = set()  # start ids whose end was handled
         self._told: Member | None = None
@@ -112,20 +112,20 @@ class Service:
 
     async def live(self) -> None:
         """Read mail and watch the clock until the service is gone."""
-        while not (self.gone and self.life.state is State.DOWN and self._mail.empty()):
+        while not (self.gone and self.life.state is State.DOWN and self._mail.empty() and self.name not in self.host.unread):
             self._handling = False
             self.host.changed.beat()
             mail = await self._next_mail()
             self._handling = True
             if mail is None:
                 await self._carry_out(self.life.tick(clock.now()))
-            elif mail.work is not None and mail.work != self._work_number:
+            elif mail.work is not None and mail.work != self._work.number:
                 continue
             elif mail.happened is None:
                 await self._refresh()
             else:
                 await self._feed(mail.happened)
-        self._call_off()
+        self._work.call_off()
 
     async def _next_mail(self) -> Mail | None:
         left = None if self.life.deadline is None else max(0.0, self.life.deadline - clock.now())
@@ -148,15 +148,15 @@ class Service:
     async def _act(self, effect: Effect) -> None:  # noqa: C901  one case for each effect, nothing else
         match effect:
             case Prepare():
-                self._begin_work(self._prepare())
+                self._work.begin(self._prepare())
             case RunHook(name="reconfigure"):
                 self.host.tasks.create_task(self._reconfigure(), name=f"{self.name} reconfigure")
             case RunHook(name="post-run"):
                 self.watch.post_run(self._post_run())
             case RunHook(name=name):
-                self._begin_work(self._hook_work(name))
+                self._work.begin(self._hook_work(name))
             case CallOff():
-                self._call_off()
+                self._work.call_off()
             case StartProcess():
                 self.host.tasks.create_task(self._start(), name=f"{self.name} start")
             case SignalProcess():
@@ -179,27 +179,6 @@ class Service:
             case _:
                 assert_never(effect)
 
-    # --- work that can be called off: one at a time, the next begins when the last has really ended
-
-    def _begin_work(self, work: Coroutine[None, None, None]) -> None:
-        self._call_off()
-        before = set(self._works)
-
-        async def after() -> None:
-            if before:
-                await asyncio.wait(before)
-            await work
-
-        task = self.host.tasks.create_task(after(), name=f"{self.name} work")
-        self._works.add(task)
-        task.add_done_callback(self._works.discard)
-        task.add_done_callback(lambda _: work.close())
-
-    def _call_off(self) -> None:
-        self._work_number += 1
-        for task in self._works:
-            task.cancel()
-
     def _answer(self, number: int, event: Event, because: str = "", kit: Kit | None = None) -> None:
         self._mail.put_nowait(Mail(Happened(event=event, because=because, plan=kit.plan if kit is not None else None), number))
 
@@ -207,7 +186,7 @@ class Service:
 
     async def _prepare(self) -> None:
         """Until everything is in place: choose, install, configure, render, write."""
-        number, failures = self._work_number, 0
+        number, failures = self._work.number, 0
         while True:
             self._again.clear()
             try:
@@ -250,17 +229,15 @@ class Service:
 
     def render(self, kit: Kit, *, waiting: bool) -> Rendering:
         """With the binds as they are now. `waiting`: a strict bind that is not there is an error; else the last good members stay in."""
-        feeders, self.degraded = feed(self.spec, kit.package.metadata, self.host.census, {} if waiting else self.fed, waiting=waiting)
-        rendering = render_kit(
-            self.host,
-            self.spec,
-            kit,
-            document=self.host.groups.current(self.spec.service_group),
-            census=self.host.census,
-            binds=feeders,
-        )
-        self.fed = dict(feeders)
+        rendering, self.fed, self.degraded = self.rehearse(kit, waiting=waiting)
         return rendering
+
+    def rehearse(self, kit: Kit, *, waiting: bool = False) -> tuple[Rendering, dict[str, tuple[Member, ...]], str]:
+        """What a release would render here and now, who feeds its binds, and what is lost; it changes nothing and raises what is wrong."""
+        host, last = self.host, {} if waiting else self.fed
+        feeders, lost = feed(self.spec, kit.package.metadata, host.census, last, waiting=waiting)
+        document = host.groups.current(self.spec.service_group)
+        return render_kit(host, self.spec, kit, document=document, census=host.census, binds=feeders), feeders, lost
 
     def _put(self, kit: Kit, rendering: Rendering) -> None:
         render.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
@@ -319,7 +296,7 @@ class Service:
             await asyncio.sleep(wait_s(self.host.settings.backoff, failures, self.host.chance.random()))
 
     async def _hook_work(self, name: str) -> None:
-        number = self._work_number
+        number = self._work.number
         outcome = await self.run_hook(name)
         event = ANSWERS.get(name) or (Event.INIT_OK if outcome.ok else Event.INIT_FAILED)
         self._answer(number, event, f"the {name} hook {outcome.because}")
@@ -373,12 +350,12 @@ class Service:
 
     async def attach(self, held: Held) -> None:
         """Take over a process that an earlier supervisor had started; it is not touched. SteadError: its package cannot be read."""
-        if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
-            self.memory.save(start_id=held.start_id, was_ready=False)
         release = self.memory.record.release
         if release is None:
             raise NotFoundError(f"service {self.name}", "runs, but nothing is recorded of its release")
         self.kit = open_kit(self.host, self.spec, self.host.tree.get(release))
+        if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
+            self.memory.save(start_id=held.start_id, was_ready=False)
         self.process.adopt(held)
         try:
             self.cfg, _ = configure(self.host, self.spec, self.kit, self.host.groups.current(self.spec.service_group))
@@ -406,12 +383,6 @@ class Service:
         """What runs, or would be started."""
         choice = self.memory.record.choice
         return self.kit.package.ident if self.kit is not None else choice.release if choice is not None else None
-
-    def rehearse(self, kit: Kit) -> None:
-        """Render another release with this service's configuration and binds, writing nothing; it raises what would go wrong."""
-        feeders, _ = feed(self.spec, kit.package.metadata, self.host.census, self.fed, waiting=False)
-        document = self.host.groups.current(self.spec.service_group)
-        render_kit(self.host, self.spec, kit, document=document, census=self.host.census, binds=feeders)
 
     def switch_to(self, target: Ident, because: str) -> None:
         """Begin an update: the next start takes the target, on trial."""

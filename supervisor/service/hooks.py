@@ -37,6 +37,8 @@ NAMES = frozenset(
     }
 )
 
+OFTEN = frozenset({"probe", "ready", "health-check"})  # logged only when they have something to say
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -72,24 +74,25 @@ async def run(
                 umask=0o022,
                 **account.switches(),
             )
+        except OSError as error:
+            because = f"cannot be started: {error.strerror or error}"
+            output.note(because)
+            return Outcome(code=None, because=because, seconds=clock.now() - began)
         finally:
             os.close(write_end)
         output.begin()
         code, timed_out = await _wait(process, timeout_s)
         with suppress(TimeoutError):
             await asyncio.wait_for(output.ended, HOOK_LINGER_S)
-    except OSError as error:
-        because = f"cannot be started: {error.strerror or error}"
-        output.note(because)
-        return Outcome(code=None, because=because, seconds=clock.now() - began)
+        seconds = clock.now() - began
+        because = f"killed after {timeout_s:g} s" if timed_out else how_it_ended(code)
+        if code != 0 or output.tail or name not in OFTEN:
+            output.note(f"{because}, {seconds:.2f} s" + (f", {output.dropped} bytes of output dropped" if output.dropped else ""))
+        if code != 0 and (last := output.last_line()):
+            because = f"{because}: {last}"
+        return Outcome(code=code if code >= 0 and not timed_out else None, because=because, seconds=seconds, dropped=output.dropped)
     finally:
         output.close()
-    seconds = clock.now() - began
-    because = f"killed after {timeout_s:g} s" if timed_out else how_it_ended(code)
-    output.note(f"{because}, {seconds:.2f} s" + (f", {output.dropped} bytes of output dropped" if output.dropped else ""))
-    if code != 0 and (last := output.last_line()):
-        because = f"{because}: {last}"
-    return Outcome(code=code if code >= 0 and not timed_out else None, because=because, seconds=seconds, dropped=output.dropped)
 
 
 async def _wait(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[int, bool]:
@@ -168,14 +171,12 @@ class _Output:
         if self.tail and not self.tail.endswith(b"\n"):
             self._append(b"\n")
         self._append(f"# {clock.stamp(clock.wall())} {self.name} {text}\n".encode())
-        os.close(self.log)
-        self.log = None
 
     def close(self) -> None:
-        if self.fd >= 0:
-            self._stop()
-            os.close(self.fd)
-            self.fd = -1
+        self._stop()
+        os.close(self.fd)
+        if self.log is not None:
+            os.close(self.log)
 
     def last_line(self) -> str:
         lines = [line.strip() for line in self.tail.decode(errors="replace").splitlines() if line.strip()]

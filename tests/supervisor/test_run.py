@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
+import shutil
 import signal
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from hart.errors import ConfigError, ConflictError, FormatError, NotFoundError, ServiceError, TemplateError
+from hart.ident import Ident
 from hart.root import Root
-from tests.supervisor.workshop import RECONFIGURE, SERVICE_TOML, config, lay_package, supervised
+from supervisor.service.account import may_switch, own_account
+from tests.supervisor.workshop import DEFAULT, RECONFIGURE, SERVICE_TOML, config, lay_package, supervised
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +30,11 @@ def root(tmp_path: Path) -> Root:
 
 
 def alive(pid: int) -> bool:
+    """A process that has ended and that its reaper has not looked at yet is not alive."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
         return False
-    return True
 
 
 def test_a_service_is_loaded_ready_healthy_stopped_started_and_unloaded(root: Root) -> None:
@@ -78,6 +85,35 @@ def test_a_killed_supervisor_leaves_the_service_alone_and_finds_it_again(root: R
         assert host.notes("web") == ["start first"]
         host.ask("stop", name="web")
         assert not alive(pid)
+
+
+def test_a_killed_holder_leaves_the_service_to_the_next_one(root: Root) -> None:
+    """kill -9 of the holder: the service runs on, and the next `sup run` takes it over."""
+    lay_package(root, WEB)
+    with supervised(root) as host:
+        pid = host.load("t/web")["pid"]
+        host.process.kill()
+        host.process.wait()
+    assert alive(pid)
+    with supervised(root) as host:
+        host.until_listed("web", "ready")
+        assert host.row("web")["pid"] == pid
+        assert host.notes("web") == ["start first"]
+    assert not alive(pid)
+
+
+def test_a_process_whose_package_cannot_be_read_is_left_alone(root: Root) -> None:
+    """It is taken over when the package is back."""
+    lay_package(root, WEB)
+    with supervised(root) as host:
+        pid = host.load("t/web")["pid"]
+        package = root.package(Ident.parse(WEB))
+        package.rename(package.with_name("hidden"))
+        host.kill_supervisor()
+        host.until("it says so", lambda: "is left alone" in host.row("web")["because"])
+        assert alive(pid)
+        package.with_name("hidden").rename(package)
+        assert host.until_listed("web", "ready")["pid"] == pid
 
 
 def test_what_changed_while_the_supervisor_was_dead_is_done(root: Root) -> None:
@@ -287,3 +323,24 @@ def test_term_stops_everything_consumers_first(root: Root) -> None:
         assert log.index("web: down") < log.index("redis: stopping")
     with supervised(root) as host:  # the specs still say up
         host.until_state("web", "ready")
+
+
+def test_the_service_is_run_as_its_user_when_that_is_possible() -> None:
+    """With the capabilities: the package's user, and its directories are that user's. Without: our own user."""
+    with TemporaryDirectory() as directory:
+        root = Root(Path(directory))
+        root.path.chmod(0o755)
+        privileged = may_switch()
+        user = "nobody" if privileged else "no-such-user"
+        who = "#!/bin/sh\nid -un > {{pkg.svc_data_path}}/who\n"
+        default = DEFAULT.replace(sys.executable, shutil.which("python3", path="/usr/bin:/bin") or sys.executable)
+        files = {"hooks/init": who, "default.toml": default}
+        lay_package(root, WEB, metafiles={"SVC_USER": user, "SVC_GROUP": "nogroup" if privileged else user}, files=files)
+        with supervised(root) as host:
+            host.load("t/web")
+            expected = "nobody" if privileged else own_account().user
+            assert (root.service("web") / "data" / "who").read_text().strip() == expected
+            status = Path(f"/proc/{host.row('web')['pid']}/status").read_text()
+            uid = int(re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
+            assert pwd.getpwuid(uid).pw_name == expected
+            assert (root.service("web") / "config").stat().st_uid == uid

@@ -1,0 +1,160 @@
+"""What the supervisor keeps on disk: group documents, records, specs, journal, settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hart.errors import ConflictError, FormatError, LimitError, UsageError
+from hart.ident import Ident
+from hart.limits import GROUP_CONFIG_MAX, GROUP_HISTORY, JOURNAL_MAX
+from hart.root import Root
+from supervisor import logfile, settings
+from supervisor.groups import Groups, parse_document
+from supervisor.journal import Journal
+from supervisor.service import running
+from supervisor.service.backoff import Backoff
+from supervisor.service.running import Running
+from supervisor.service.spec import Group, ServiceSpec
+from supervisor.service.specdir import SpecDir
+from supervisor.service.update import Choice
+from supervisor.services import stop_order
+from supervisor.settings import Settings
+
+WEB = Group("web", "default")
+RELEASES = st.builds(lambda number: Ident("t", "web", "1.0", f"{number:014}"), st.integers(0, 99))
+RECORDS = st.builds(
+    Running,
+    choice=st.none() | st.builds(Choice, release=RELEASES, base=st.none() | RELEASES, quarantined=st.none() | RELEASES),
+    release=st.none() | RELEASES,
+    start_id=st.text("abc123", max_size=8),
+    was_ready=st.booleans(),
+    applied=st.dictionaries(st.sampled_from(["config/a.b c", "hooks/run", 'config/"x"']), st.text("0f", max_size=4)),
+    rendered=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+)
+
+
+def test_versions_of_a_group_only_grow_and_the_last_ones_are_kept(tmp_path: Path) -> None:
+    groups = Groups(tmp_path / "groups")
+    assert (groups.current(WEB), groups.version(WEB)) == (None, 0)
+    for version in range(1, GROUP_HISTORY + 5):
+        groups.store(WEB, parse_document(WEB, version, f"n = {version}\n".encode()))
+    current = groups.current(WEB)
+    assert current is not None
+    assert current.table(WEB) == {"n": GROUP_HISTORY + 4}
+    assert len(groups.versions(WEB)) == GROUP_HISTORY + 1
+    for version in (1, GROUP_HISTORY + 4):
+        with pytest.raises(ConflictError, match=f"version {GROUP_HISTORY + 4}, which counts now"):
+            groups.store(WEB, parse_document(WEB, version, b""))
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "groups" / "web.default").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("version", "raw", "error"),
+    [
+        (0, b"", FormatError),
+        (1 << 63, b"", FormatError),
+        (1, b"\xff", FormatError),
+        (1, b"a = ", FormatError),
+        (1, b"#" * (GROUP_CONFIG_MAX + 1), LimitError),
+    ],
+)
+def test_a_document_is_checked_before_it_is_one(version: int, raw: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        parse_document(WEB, version, raw)
+
+
+@given(RECORDS)
+def test_a_record_is_read_back_as_it_was_written(record: Running) -> None:
+    if record.choice is None or record.choice.release:
+        assert Running.parse(record.render(), thing="it") == record
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"choice = 7", b"[", b'release = "x"', b"applied = 3"])
+def test_a_broken_record_is_put_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "web.toml").write_bytes(content)
+    assert running.read(tmp_path, "web") == Running()
+    assert (tmp_path / "web.broken").read_bytes() == content
+
+
+def test_specs_are_read_again_only_when_they_change(tmp_path: Path) -> None:
+    """A broken file is a complaint, not an unload; others are not concerned."""
+    specs = SpecDir(tmp_path / "specs")
+    assert specs.look().specs == {}
+    spec = ServiceSpec(ident=Ident("t", "web"))
+    specs.write(spec)
+    assert specs.look().specs == {"web": spec}
+    assert specs.look().specs["web"] is specs.look().specs["web"]
+    (specs.path / "api.spec").write_text('ident = "t/other"\n')
+    (specs.path / "x.spec").write_bytes(b"\xff")
+    (specs.path / "notes.txt").write_text("not a spec")
+    seen = specs.look()
+    assert set(seen.specs) == {"web"}
+    assert "called after another package" in seen.complaints["api"]
+    assert "UTF-8" in seen.complaints["x"]
+    specs.remove("web")
+    assert specs.look().specs == {}
+
+
+def test_the_journal_is_bounded_and_survives_a_disk_that_refuses(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("service", "web", "it is so", state="up")
+    assert json.loads(journal.path.read_text())["because"] == "it is so"
+    journal.path.write_bytes(b"x" * JOURNAL_MAX)
+    journal.write("service", "web", "after rotation")
+    assert (tmp_path / "journal.jsonl.1").stat().st_size == JOURNAL_MAX
+    lost = Journal(tmp_path / "no" / "such" / "journal.jsonl")
+    lost.write("service", "web", "lost")
+    lost.path.parent.mkdir(parents=True)
+    lost.write("service", "web", "written")
+    assert json.loads(lost.path.read_text())["lost_before"] == 1
+
+
+def test_settings_go_through_the_command_line_unchanged() -> None:
+    given_ = Settings(
+        root=Root(Path("/some where")), update_period_s=1.5, backoff=Backoff(min_s=0.1, max_s=7, cooldown_s=9.25), ip="10.0.0.1"
+    )
+    assert settings.parse(given_.arguments()) == given_
+    for period in (0.0, 0.5, float("nan"), 1e8):
+        with pytest.raises(UsageError):
+            Settings(root=Root(Path("/x")), update_period_s=period)
+
+
+def test_consumers_are_stopped_before_what_feeds_them() -> None:
+    def spec(name: str, *binds: str) -> ServiceSpec:
+        text = f'ident = "t/{name}"\nbinds = {json.dumps([f"{bind}:{bind}.default" for bind in binds])}\n'
+        return ServiceSpec.parse(text, thing=name)
+
+    specs = {name: spec(name, *binds) for name, binds in {"lb": ["web"], "web": ["db", "redis"], "db": [], "redis": ["db"]}.items()}
+    assert stop_order(specs) == [["lb"], ["web"], ["redis"], ["db"]]
+    circle = {"a": spec("a", "b"), "b": spec("b", "a"), "c": spec("c", "a")}
+    assert stop_order(circle) == [["c"], ["a", "b"]]
+
+
+def test_the_last_lines_reach_back_into_the_rotated_log(tmp_path: Path) -> None:
+    (tmp_path / "run.log.1").write_text("1\n2\n3\n")
+    (tmp_path / "run.log").write_text("4\n5")
+    assert logfile.last_lines(tmp_path / "run.log", 3)[0] == [b"3\n", b"4\n", b"5"]
+    assert logfile.last_lines(tmp_path / "run.log", 1)[0] == [b"5"]
+    assert logfile.last_lines(tmp_path / "run.log", 0) == ([], 3)
+
+
+def test_following_goes_on_over_a_rotation(tmp_path: Path) -> None:
+    """The old file is read to its end first, and nothing between the last lines and the following is lost."""
+    path = tmp_path / "run.log"
+    path.write_text("old\n")
+    lines, end = logfile.last_lines(path, 10)
+    following = logfile.follow(path, end)
+    with path.open("a") as writer:
+        writer.write("new\n")
+    assert (lines, next(following)) == ([b"old\n"], b"new\n")
+    with path.open("a") as writer:
+        writer.write("last\n")
+    path.rename(tmp_path / "run.log.1")
+    path.write_text("after\n")
+    assert [next(following), next(following)] == [b"last\n", b"after\n"]
+    following.close()
