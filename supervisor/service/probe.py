@@ -6,6 +6,7 @@ Rules: a probe never raises for what a service does. Refused is critical; silenc
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 
 from hart.limits import PROBE_REPLY_MAX
@@ -39,7 +40,7 @@ async def _ask(address: Address, timeout_s: float, request: bytes | None) -> tup
     except ValueError:
         return Check.UNKNOWN, f"{where}: the answer's first line is too long"
     except OSError as error:
-        return Check.CRITICAL, f"{where}: {error.strerror or error}"
+        return Check.CRITICAL, f"{where}: {os.strerror(error.errno) if error.errno and error.errno > 0 else error}"
     else:
         check, because = http_check(line)
         return check, f"{where}{address.path}: {because}"
