@@ -101,9 +101,10 @@ def sup_status(root: str | None, as_json: bool) -> None:
 
 @click.command("term")
 @root_option
-def term(root: str | None) -> None:
+@json_option
+def term(root: str | None, as_json: bool) -> None:
     """Stop all services, then the supervisor and its holder."""
-    from hart.console import say
+    from hart.console import say, show_json
     from hart.errors import UnavailableError
 
     holder = ask(root, "sup status")["holder_pid"]
@@ -112,6 +113,8 @@ def term(root: str | None) -> None:
     say(f"stopped {', '.join(stopped)}" if stopped else "no services were running")
     if not wait_for_end(watched, TERM_S):
         raise UnavailableError("holder", f"process {holder} is still there after {TERM_S:g} s", next="look at its terminal")
+    if as_json:
+        show_json({"stopped": stopped})
 
 
 def wait_for_end(pidfd: int, timeout_s: float) -> bool:

@@ -35,9 +35,10 @@ def load(ident: str, root: str | None, force: bool, wait_s: float | None, as_jso
 @timeout_option
 @wait_option
 @no_wait_option
+@json_option
 def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
     """Stop a service and forget it; its data and logs stay."""
-    ask(root, "unload", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s)
+    show_row(ask(root, "unload", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
 
 @click.command("start")
@@ -45,9 +46,10 @@ def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s
 @root_option
 @wait_option
 @no_wait_option
+@json_option
 def start(name: str, root: str | None, wait_s: float | None, no_wait: bool) -> None:
     """Start a loaded service, and wait until it is ready."""
-    ask(root, "start", name=name, wait_s=0 if no_wait else wait_s)
+    show_row(ask(root, "start", name=name, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
 
 @click.command("stop")
@@ -56,9 +58,10 @@ def start(name: str, root: str | None, wait_s: float | None, no_wait: bool) -> N
 @timeout_option
 @wait_option
 @no_wait_option
+@json_option
 def stop(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
     """Stop a loaded service, and wait until it is down. It stays loaded, and down, also after a reboot."""
-    ask(root, "stop", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s)
+    show_row(ask(root, "stop", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
 
 @click.command("status")

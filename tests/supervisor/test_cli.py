@@ -88,7 +88,7 @@ def test_config_is_applied_from_standard_input_and_shown(host: Supervised) -> No
 
 @pytest.mark.slow
 def test_stop_and_start_wait_for_the_result(host: Supervised) -> None:
-    assert stead(host.root, "svc", "stop", "t/web").returncode == 0
+    assert json.loads(stead(host.root, "svc", "stop", "t/web", "--json").stdout)["state"] == "down"
     assert host.row("web")["state"] == "down"
     assert stead(host.root, "svc", "start", "web").returncode == 0
     assert host.row("web")["state"] == "ready"
