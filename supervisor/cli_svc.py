@@ -36,7 +36,7 @@ def load(ident: str, root: str | None, force: bool, wait_s: float | None, as_jso
 @wait_option
 @no_wait_option
 @json_option
-def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
+def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool, as_json: bool) -> None:
     """Stop a service and forget it; its data and logs stay."""
     show_row(ask(root, "unload", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
@@ -47,7 +47,7 @@ def unload(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s
 @wait_option
 @no_wait_option
 @json_option
-def start(name: str, root: str | None, wait_s: float | None, no_wait: bool) -> None:
+def start(name: str, root: str | None, wait_s: float | None, no_wait: bool, as_json: bool) -> None:
     """Start a loaded service, and wait until it is ready."""
     show_row(ask(root, "start", name=name, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
@@ -59,7 +59,7 @@ def start(name: str, root: str | None, wait_s: float | None, no_wait: bool) -> N
 @wait_option
 @no_wait_option
 @json_option
-def stop(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool) -> None:
+def stop(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: float | None, no_wait: bool, as_json: bool) -> None:
     """Stop a loaded service, and wait until it is down. It stays loaded, and down, also after a reboot."""
     show_row(ask(root, "stop", name=name, shutdown_timeout_s=shutdown_timeout_s, wait_s=0 if no_wait else wait_s), as_json=as_json)
 
