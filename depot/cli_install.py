@@ -49,6 +49,7 @@ class Wish:
 @click.option("--binlink-dir", metavar="DIR", help=f"Default STEAD_BINLINK_DIR, HAB_BINLINK_DIR, else {DEFAULT_LINKS}.")
 @click.option("-f", "--force", is_flag=True, help="With --binlink: replace links that lead elsewhere.")
 @click.option("--ignore-install-hook", is_flag=True, help="Do not run install hooks.")
+@click.option("--own-user", is_flag=True, help="Run install hooks as your own user, whatever user their packages name.")
 @click.option("--ignore-local", is_flag=True, help="Take the channel's release although a newer one is installed.")
 @click.option("--offline", is_flag=True, help="Ask no depot: use what is installed and what the artifact cache has.")
 @click.option("--fetch-keys", is_flag=True, help="Trust, on first use, a key that is missing here and that the depot has; it is kept.")
@@ -56,6 +57,7 @@ class Wish:
 def install(packages: tuple[str, ...], root: str | None, cache_key_path: str | None, *, as_json: bool, **options: Any) -> None:
     """Install packages, each an IDENT or a .hart FILE, with all that they need."""
     from depot.install_hook import run_pending_hooks
+    from hart.account import may_switch
     from hart.console import show_json
     from hart.installed import InstalledTree
     from hart.root import Root
@@ -68,6 +70,7 @@ def install(packages: tuple[str, ...], root: str | None, cache_key_path: str | N
         ignore_local=options["ignore_local"],
         fetch_keys=options["fetch_keys"],
     )
+    switch = may_switch() and not options["own_user"]
     wanted = [_argument(each) for each in packages]
     depot = None if options["offline"] else make_depot(options["url"], options["auth"])
     links = Path(chosen(options["binlink_dir"], "STEAD_BINLINK_DIR", "HAB_BINLINK_DIR") or DEFAULT_LINKS)
@@ -75,7 +78,7 @@ def install(packages: tuple[str, ...], root: str | None, cache_key_path: str | N
     shown = []
     for each in wanted:
         report, story = asyncio.run(_install(depot, tree, keys, each, wish))
-        hooks = [] if options["ignore_install_hook"] else run_pending_hooks(report.package, tree, environ=os.environ)
+        hooks = [] if options["ignore_install_hook"] else run_pending_hooks(report.package, tree, environ=os.environ, switch=switch)
         _tell(report, hooks)
         linked = _link(report.package, links, force=options["force"]) if options["binlink"] else []
         shown.append(

@@ -3,8 +3,8 @@
 Rules: it runs once until it has succeeded; its exit code stands in INSTALL_HOOK_STATUS inside the package. It sees `pkg` and `cfg` only
 (default < environment < user file: there is no ring here). `config_install/` is rendered before it. It runs in its own process group, as
 the service's user where we may switch, without standard input, with a deadline and a cap on what it writes; the whole group is killed at
-the deadline. Habitat has neither deadline nor cap. `hook_context` and `wanted_user` are pure; the rest is the driver. Which packages come
-when is decided in `depot/fetch.py`.
+the deadline. Habitat has neither deadline nor cap. Who runs it is decided in `hart/account.py`, which packages come when in
+`depot/fetch.py`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,25 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from hart.errors import ConfigError, LimitError, NotFoundError, ServiceError
+from hart.account import Account, account_of, clean_environment
+from hart.errors import ConfigError, LimitError, ServiceError
 from hart.files import make_dirs, storage, write_atomic
 from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
-from hart.root import DEFAULT_ROOT, Root
+from hart.placed import Placed, pkg_view
+from hart.servicedir import make_directories
 
 if TYPE_CHECKING:
     from hart.ident import Ident
     from hart.installed import InstalledPackage, InstalledTree
-    from hart.metafiles import Metadata
 
 STATUS_FILE = "INSTALL_HOOK_STATUS"
-SERVICE_DIRS = ("config", "config_install", "data", "files", "static", "var")  # of the service's user; hooks and logs are ours
-DEFAULT_USER = "hab"
 OUR_OWN = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY"})  # secrets, no configuration of a package called `token`
-PASSED_ON = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # hooks may fetch things
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SWITCHING = (0, 6, 7)  # CAP_CHOWN, CAP_SETGID, CAP_SETUID
+PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # install hooks may fetch things
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,75 +45,25 @@ class HookRun:
     dropped: int
 
 
-def hook_context(
-    meta: Metadata, path: Path, root: Root, config: Mapping[str, Any], *, user: str, group: str, env: Mapping[str, str]
-) -> dict[str, Any]:
-    """What an install hook's template sees: `pkg` and `cfg`. `env` is the package's runtime environment."""
-    service = root.service(meta.ident.name)
-    pkg = {
-        "ident": str(meta.ident),
-        "origin": meta.ident.origin,
-        "name": meta.ident.name,
-        "version": meta.ident.version,
-        "release": meta.ident.release,
-        "deps": [{"origin": dep.origin, "name": dep.name, "version": dep.version, "release": dep.release} for dep in meta.deps],
-        "env": dict(env),
-        "exposes": [str(port) for port in meta.exposes],
-        "exports": dict(meta.exports),
-        "path": str(path),
-        "svc_path": str(service),
-        **{f"svc_{name}_path": str(service / name) for name in SERVICE_DIRS},
-        "svc_pid_file": str(service / "PID"),
-        "svc_run": str(service / "run"),
-        "svc_user": user,
-        "svc_group": group,
-    }
-    return {"pkg": pkg, "cfg": dict(config)}
-
-
-def wanted_user(
-    meta: Metadata, *, exists: Callable[[str, str], bool], may_switch: bool, prefix: bool, ours: tuple[str, str]
-) -> tuple[str, str]:
-    """User and group of a hook: the package's own, else `hab` where it exists, else ours (supervisor 1.4).
-
-    Where we may not switch it is ours. A named user that does not exist: NotFoundError; under a `prefix`, somebody's own place, ours.
-    """
-    if not may_switch:
-        return ours
-    user, group = meta.svc_user or DEFAULT_USER, meta.svc_group or meta.svc_user or DEFAULT_USER
-    if exists(user, group):
-        return user, group
-    if meta.svc_user is None or prefix:
-        return ours
-    raise NotFoundError(
-        f"user {user}:{group} of {meta.ident}",
-        "does not exist on this host",
-        next=f"create it (useradd --system {user}), then install again; or pass --ignore-install-hook",
-    )
-
-
-def clean_environment(environ: Mapping[str, str], user: str, home: str) -> dict[str, str]:
-    """What a hook inherits, before its package's own environment: no token or key of whoever installs is in it."""
-    kept = {name: value for name, value in environ.items() if name.upper() in PASSED_ON or name.startswith("LC_")}
-    return {"PATH": DEFAULT_PATH, **kept, "USER": user, "LOGNAME": user, "HOME": home, "SHELL": "/bin/sh"}
-
-
-def run_pending_hooks(package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str]) -> list[Ident]:
+def run_pending_hooks(package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], switch: bool) -> list[Ident]:
     """Run what has not succeeded yet among a package and all that it needs, deepest first; returns whose hooks ran. Blocking."""
     from hart.installed import install_hooks_due
 
     ran = []
     for each in reversed(tree.closure(package)):
         if install_hooks_due(each):
-            run_install_hook(each, tree, environ=environ)
+            run_install_hook(each, tree, environ=environ, switch=switch)
             ran.append(each.ident)
     return ran
 
 
 def run_install_hook(
-    package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], timeout_s: float = INSTALL_HOOK_S
+    package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], switch: bool, timeout_s: float = INSTALL_HOOK_S
 ) -> HookRun:
-    """Render and run it (blocking), store its status. ServiceError: it failed. ConfigError, TemplateError: it cannot be rendered."""
+    """Render and run it (blocking), store its status; `switch`: as the package's user.
+
+    ServiceError: it failed. ConfigError, TemplateError: it cannot be rendered.
+    """
     from hart.config import environment_layer, merge
     from hart.toml import loads
 
@@ -127,14 +74,14 @@ def run_install_hook(
     layers.append(environment_layer(name, {key: value for key, value in environ.items() if key not in OUR_OWN}))
     if user_file.is_file():
         layers.append(loads(user_file.read_bytes(), thing=str(user_file)))
-    account = _account(meta, prefix=root.path != DEFAULT_ROOT)
-    user, group = account.user, account.group
-    inherited = clean_environment(environ, user, account.home)
+    account = account_of(meta.svc_user, meta.svc_group, switch=switch)
+    inherited = clean_environment(environ, account, also=PROXIES)
     environment = tree.environment(package, inherited)
     own = {key: value for key, value in environment.items() if inherited.get(key) != value}
-    context = hook_context(meta, package.path, root, merge(*layers), user=user, group=group, env=own)
-
-    service = _service_directories(root, name, account)
+    service = root.service(name)
+    placed = Placed(metadata=meta, path=package.path, svc_path=service, user=account.user, group=account.group, env=own)
+    context = {"pkg": pkg_view(placed), "cfg": merge(*layers)}
+    make_directories(service, account)
     strict = meta.strict_templates
     _render_tree(package.path / "config_install", service / "config_install", context, strict=strict)
     hook = service / "hooks" / "install"
@@ -158,68 +105,6 @@ def _how_it_failed(run: HookRun, timeout_s: float) -> str:
     if run.code < 0:
         return f"was ended by {signal.Signals(-run.code).name}"
     return f"failed with exit code {run.code}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
-    """Who runs the hook; `uid` None when nobody is switched."""
-
-    user: str
-    group: str
-    home: str
-    uid: int | None
-    gid: int | None
-
-
-def _account(meta: Metadata, *, prefix: bool) -> _Account:
-    """Ask this host."""
-    import grp
-    import pwd
-
-    def exists(user: str, group: str) -> bool:
-        try:
-            pwd.getpwnam(user)
-            grp.getgrnam(group)
-        except KeyError:
-            return False
-        return True
-
-    try:
-        entry = pwd.getpwuid(os.geteuid())
-        ours, home = (entry.pw_name, grp.getgrgid(os.getegid()).gr_name), entry.pw_dir
-    except KeyError:  # a container may run us under a uid without a name
-        ours, home = (str(os.geteuid()), str(os.getegid())), "/"
-    user, group = wanted_user(meta, exists=exists, may_switch=_may_switch(), prefix=prefix, ours=ours)
-    if (user, group) == ours:
-        return _Account(user=user, group=group, home=home, uid=None, gid=None)
-    found = pwd.getpwnam(user)
-    return _Account(user=user, group=group, home=found.pw_dir, uid=found.pw_uid, gid=grp.getgrnam(group).gr_gid)
-
-
-def _may_switch() -> bool:
-    """Whether this process has the capabilities to run something as another user."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            effective = int(line.split()[1], 16)
-            return all(effective >> capability & 1 for capability in SWITCHING)
-    return False
-
-
-def _service_directories(root: Root, name: str, account: _Account) -> Path:
-    """The service's directories with Habitat's owners and modes (reference: supervisor 2.5); those that exist are left as they are."""
-    service = root.service(name)
-    for path in (service, service / "hooks", service / "logs"):
-        make_dirs(path)
-    for each in SERVICE_DIRS:
-        path = service / each
-        if path.is_dir():
-            continue
-        make_dirs(path)
-        with storage(path):
-            if account.uid is not None and account.gid is not None:
-                os.chown(path, account.uid, account.gid)
-            path.chmod(0o770)
-    return service
 
 
 def _render_tree(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool) -> None:
@@ -254,11 +139,8 @@ def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, stri
     write_atomic(target, rendered.encode(), mode=mode)
 
 
-def _run(hook: Path, service: Path, environment: Mapping[str, str], account: _Account, timeout_s: float) -> HookRun:
+def _run(hook: Path, service: Path, environment: Mapping[str, str], account: Account, timeout_s: float) -> HookRun:
     """Run a rendered hook to its end or its deadline."""
-    switch: dict[str, Any] = {}
-    if account.uid is not None and account.gid is not None:
-        switch = {"user": account.uid, "group": account.gid, "extra_groups": os.getgrouplist(account.user, account.gid)}
     logs = {name: service / "logs" / f"install.{name}.log" for name in ("stdout", "stderr")}
     try:
         process = subprocess.Popen(
@@ -269,7 +151,7 @@ def _run(hook: Path, service: Path, environment: Mapping[str, str], account: _Ac
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            **switch,
+            **account.switches(),
         )
     except OSError as error:
         raise ServiceError(

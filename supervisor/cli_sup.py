@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option
+from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option, seconds
 
 TERM_S = 30.0  # from "all services are down" to the holder's end
 
@@ -26,6 +26,7 @@ TERM_S = 30.0  # from "all services are down" to the holder's end
     "--service-restart-cooldown-period", "cooldown_s", type=float, metavar="SECONDS", help="Up this long forgives failures [300]."
 )
 @click.option("--sys-ip-address", "ip", metavar="ADDRESS", help="What templates see as sys.ip [127.0.0.1, while there is one host only].")
+@click.option("--own-user", is_flag=True, help="Run all services as your own user, whatever user their packages name.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 @load_options
 def run(
@@ -36,6 +37,7 @@ def run(
     backoff_max_s: float | None,
     cooldown_s: float | None,
     ip: str | None,
+    own_user: bool,
     no_color: bool,
     **options: Any,
 ) -> None:
@@ -49,7 +51,7 @@ def run(
     from supervisor.settings import Settings
 
     waits = {"min_s": backoff_min_s, "max_s": backoff_max_s, "cooldown_s": cooldown_s}
-    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip}
+    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip, "own_user": own_user}
     settings = Settings(
         root=choose_root(root),
         backoff=Backoff(**{key: value for key, value in waits.items() if value is not None}),
@@ -91,12 +93,24 @@ def preload(settings: Any, ident: str, options: dict[str, Any], environ: dict[st
 
 @click.command("status")
 @root_option
+@seconds("--wait", "wait_s", "Wait for a supervisor that is being started, at most so long [0].")
 @json_option
-def sup_status(root: str | None, as_json: bool) -> None:
+def sup_status(root: str | None, wait_s: float | None, as_json: bool) -> None:
     """Show the supervisor itself: processes, version, how many services."""
     from hart.console import show_facts
+    from hart.errors import UnavailableError
 
-    show_facts(ask(root, "sup status"), as_json=as_json)
+    deadline = time.monotonic() + (wait_s or 0)
+    while True:
+        try:
+            facts = ask(root, "sup status")
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            break
+    show_facts(facts, as_json=as_json)
 
 
 @click.command("term")

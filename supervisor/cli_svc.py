@@ -67,13 +67,14 @@ def stop(name: str, root: str | None, shutdown_timeout_s: float | None, wait_s: 
 @click.command("status")
 @click.argument("name", required=False)
 @root_option
+@seconds("--wait", "wait_s", "Wait until they are ready, at most so long [0].")
 @json_option
-def status(name: str | None, root: str | None, as_json: bool) -> None:
+def status(name: str | None, root: str | None, wait_s: float | None, as_json: bool) -> None:
     """Show services and why they are as they are; with NAME also the last decisions."""
     from hart.console import show_facts, show_rows
     from supervisor.view import COLUMNS
 
-    rows = ask(root, "status", name=name)
+    rows = ask(root, "status", name=name, wait_s=wait_s)
     if name is None or as_json:
         show_rows(rows, COLUMNS, as_json=as_json, empty="no services are loaded; load one: stead svc load ORIGIN/NAME")
         return

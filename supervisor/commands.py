@@ -7,6 +7,7 @@ come from another process.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -36,7 +37,7 @@ async def sup_status(host: Host, _: Request, __: Say) -> dict[str, Any]:
         "member_id": host.sys.member_id,
         "pid": os.getpid(),
         "holder_pid": info.pid,
-        "user": "switches users" if host.privileged else "runs everything as its own user",
+        "user": "switches users" if host.switch else "runs everything as its own user",
         "services": len(host.services),
         "ready": sum(service.life.state is State.READY for service in host.services.values()),
         "stopping": host.stopping or None,
@@ -49,6 +50,10 @@ async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
     offset = clock.wall() - clock.now()
     names = [request.name()] if "name" in request.fields else sorted(host.services)
     chosen = [need(host, name) for name in names]
+    if wait_s := request.number("wait_s", 0):
+        async with asyncio.TaskGroup() as waiting:
+            for service in chosen:
+                waiting.create_task(ready(host, service.spec.name, wait_s))
     rows = [view.plain(view.row(service, lambda at: at + offset)) for service in chosen]
     for row in rows:
         if complaint := host.complaints.get(row["service"]):

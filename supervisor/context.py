@@ -7,31 +7,18 @@ change what is rendered and restart what became ready. Elections belong to the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from hart.ident import Ident
 from hart.metafiles import Metadata
+from hart.placed import Placed, ident_view, pkg_view
 from supervisor.census import Census, Member, Sys
 
 NO_ELECTION = {f"{prefix}election_is_{state}": False for prefix in ("", "update_") for state in ("running", "no_quorum", "finished")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A package on this host: where it is, where its service lives, who runs it, its runtime environment."""
-
-    metadata: Metadata
-    path: Path
-    svc_path: Path
-    user: str
-    group: str
-    env: Mapping[str, str]
-
-
 def render_context(
-    place: Place, cfg: Mapping[str, Any], census: Census, me: Member, binds: Mapping[str, Sequence[Member]]
+    place: Placed, cfg: Mapping[str, Any], census: Census, me: Member, binds: Mapping[str, Sequence[Member]]
 ) -> dict[str, Any]:
     """The whole context of a service's templates. `binds` has the serving members of each bind that is satisfied."""
     peers = [member for member in census.members(me.group) if member.serving and member.sys.member_id != me.sys.member_id]
@@ -58,35 +45,6 @@ def render_context(
 def bind_view(members: Sequence[Member]) -> dict[str, Any]:
     views = [member_view(member) for member in members]
     return {"first": views[0], "leader": None, "members": views}
-
-
-def ident_view(ident: Ident) -> dict[str, Any]:
-    return {"origin": ident.origin, "name": ident.name, "version": ident.version, "release": ident.release}
-
-
-def pkg_view(place: Place) -> dict[str, Any]:
-    """`pkg` of the context; also, with `cfg`, all that install hooks see."""
-    metadata, svc = place.metadata, place.svc_path
-    return {
-        "ident": str(metadata.ident),
-        **ident_view(metadata.ident),
-        "deps": [ident_view(dep) for dep in metadata.deps],
-        "env": dict(place.env),
-        "exposes": list(metadata.exposes),
-        "exports": dict(metadata.exports),
-        "path": str(place.path),
-        "svc_path": str(svc),
-        "svc_config_path": str(svc / "config"),
-        "svc_config_install_path": str(svc / "config_install"),
-        "svc_data_path": str(svc / "data"),
-        "svc_files_path": str(svc / "files"),
-        "svc_static_path": str(svc / "static"),
-        "svc_var_path": str(svc / "var"),
-        "svc_pid_file": str(svc / "PID"),
-        "svc_run": str(svc / "run"),
-        "svc_user": place.user,
-        "svc_group": place.group,
-    }
 
 
 def member_view(member: Member) -> dict[str, Any]:

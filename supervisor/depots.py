@@ -13,13 +13,13 @@ from depot import install_hook
 from depot.client import Depot
 from depot.fetch import Event, Installed, KeyTrusted, install, newest
 from depot.routes import DEFAULT_PORT
+from hart.account import clean_environment, own_account
 from hart.errors import UnavailableError
 from hart.ident import Ident
 from hart.installed import InstalledPackage, InstalledTree, install_hooks_due
 from hart.keys import KeyCache
 from hart.limits import UPDATE_INSTALL_S
 from hart.target import host_target
-from supervisor.service.account import clean_environment, own_account
 
 OURS = frozenset({"STEAD_TOKEN", "STEAD_KEYS", "STEAD_ROOT"})  # never a package's configuration, whatever the package is called
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"  # a depot on this host, as the other verbs have it
@@ -29,8 +29,8 @@ Say = Callable[[str], None]
 class Depots:
     """`environ` has the default depot's URL and the token."""
 
-    def __init__(self, tree: InstalledTree, keys: KeyCache, environ: Mapping[str, str]) -> None:
-        self.tree, self.keys, self._environ = tree, keys, environ
+    def __init__(self, tree: InstalledTree, keys: KeyCache, environ: Mapping[str, str], *, switch: bool) -> None:
+        self.tree, self.keys, self._environ, self._switch = tree, keys, environ, switch
         self._one = asyncio.Lock()
 
     def _open(self, url: str | None) -> Depot:
@@ -63,7 +63,8 @@ class Depots:
         """Install hooks that have not succeeded yet, dependencies first; ServiceError when one fails."""
         for each in reversed(self.tree.closure(package)):
             if install_hooks_due(each):
-                await asyncio.to_thread(install_hook.run_install_hook, each, self.tree, environ=self._hook_environment(each.ident.name))
+                environ = self._hook_environment(each.ident.name)
+                await asyncio.to_thread(install_hook.run_install_hook, each, self.tree, environ=environ, switch=self._switch)
 
     def _hook_environment(self, name: str) -> dict[str, str]:
         """A clean environment, with the variables that are the package's own configuration layer."""

@@ -36,7 +36,7 @@ class Host:
     groups: Groups
     journal: Journal
     sys: Sys
-    privileged: bool
+    switch: bool  # run services as the users that their packages name
     environ: Mapping[str, str]
     chance: Random
     tasks: asyncio.TaskGroup

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from hart.account import may_switch
 from hart.errors import SteadError
 from hart.files import make_dirs, storage, write_atomic
 from hart.installed import InstalledTree
@@ -34,7 +35,6 @@ from supervisor.depots import Depots
 from supervisor.groups import Groups
 from supervisor.host import Host
 from supervisor.journal import Journal
-from supervisor.service.account import may_switch
 from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings, parse
 
@@ -99,21 +99,22 @@ class BarePlace:
     specs: SpecDir
     groups: Groups
     sys: Sys
-    privileged: bool
+    switch: bool
     environ: Mapping[str, str]
 
 
 def bare_place(settings: Settings, environ: Mapping[str, str]) -> BarePlace:
     tree = InstalledTree(settings.root)
+    switch = may_switch() and not settings.own_user
     keys = KeyCache(Path(environ.get("STEAD_KEYS") or environ.get("HAB_CACHE_KEY_PATH") or settings.root.keys))
     return BarePlace(
         root=settings.root,
         tree=tree,
-        depots=Depots(tree, keys, environ),
+        depots=Depots(tree, keys, environ, switch=switch),
         specs=SpecDir(settings.specs),
         groups=Groups(settings.groups),
         sys=Sys(version=own_version(), member_id=member_id(settings), ip=settings.ip, hostname=socket.gethostname()),
-        privileged=may_switch(),
+        switch=switch,
         environ=environ,
     )
 
@@ -129,7 +130,7 @@ def make_host(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup
         groups=place.groups,
         journal=Journal(settings.journal, echo=sys.stderr),
         sys=place.sys,
-        privileged=place.privileged,
+        switch=place.switch,
         environ=place.environ,
         chance=random.Random(secrets.randbits(64)),  # noqa: S311  jitter, not secrets
         tasks=tasks,

@@ -27,6 +27,7 @@ class Settings:
     update_period_s: float = UPDATE_PERIOD_S
     backoff: Backoff = field(default_factory=Backoff)
     ip: str = LOOPBACK
+    own_user: bool = False  # run everything as the supervisor's user
 
     def __post_init__(self) -> None:
         if not UPDATE_PERIOD_MIN_S <= self.update_period_s < 1e7:
@@ -69,6 +70,7 @@ class Settings:
             f"--backoff-max={self.backoff.max_s!r}",
             f"--restart-cooldown={self.backoff.cooldown_s!r}",
             f"--sys-ip-address={self.ip}",
+            *(["--own-user"] if self.own_user else []),
         ]
 
 
@@ -81,10 +83,12 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--backoff-max", type=float, default=BACKOFF_MAX_S)
     parser.add_argument("--restart-cooldown", type=float, default=BACKOFF_COOLDOWN_S)
     parser.add_argument("--sys-ip-address", default=LOOPBACK)
+    parser.add_argument("--own-user", action="store_true")
     given = parser.parse_args(arguments)
     return Settings(
         root=Root(Path(given.root)),
         update_period_s=given.update_period,
         backoff=Backoff(min_s=given.backoff_min, max_s=given.backoff_max, cooldown_s=given.restart_cooldown),
         ip=given.sys_ip_address,
+        own_user=given.own_user,
     )

@@ -253,8 +253,8 @@ def story(demo: Demo) -> None:
     downloaded = json.loads(demo.stead("origin", "key", "download", ORIGIN, "--json", root=HOST, **public))
     check(fingerprint in {key["fingerprint"] for key in downloaded}, f"the depot serves another key: {downloaded}")
     demo.claim("the depot serves the key that we made")
-    supervisor = demo.serve("sup", "run", "--update-period", "1", "--url", depot_url, root=HOST, log="supervisor.log")
-    demo.until("the supervisor answers", lambda: demo.stead("sup", "status", "--json", root=HOST, show=False))
+    supervisor = demo.serve("sup", "run", "--own-user", "--update-period", "1", "--url", depot_url, root=HOST, log="supervisor.log")
+    demo.stead("sup", "status", "--wait", "30", "--json", root=HOST)
     demo.claim("the supervisor answers on its socket")
 
     demo.step("Load both services", "From the channel stable, the guestbook bound to redis. Configuration may come before the service.")

@@ -17,6 +17,7 @@ from hart.errors import NotFoundError, SteadError
 from hart.ident import Ident
 from hart.installed import InstalledPackage
 from hart.limits import HOOK_S
+from hart.servicedir import make_directories
 from supervisor import clock
 from supervisor.attach import Exited
 from supervisor.census import Member
@@ -208,7 +209,7 @@ class Service:
         await self.host.depots.run_install_hooks(package)
         kit = open_kit(self.host, self.spec, package)
         rendering = self.render(kit, waiting=True)
-        render.make_directories(kit.service_dir, kit.account)
+        make_directories(kit.service_dir, kit.account)
         self._put(kit, rendering)
         self.kit, self.rendering, self.cfg = kit, rendering, rendering.cfg
         return kit

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hart.account import Account
 from hart.limits import CHUNK, HOOK_LINGER_S, HOOK_LOG_MAX, HOOK_OUTPUT_MAX, HOOK_TAIL
 from supervisor import clock
-from supervisor.service.account import Account
 
 NAMES = frozenset(
     {

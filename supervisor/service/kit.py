@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hart.account import Account, account_of, clean_environment
 from hart.config import Schema, environment_layer, layered, redact
 from hart.errors import ConfigError, FormatError, ServiceError
 from hart.files import storage
 from hart.installed import InstalledPackage, InstalledTree
 from hart.limits import SHUTDOWN_TIMEOUT_S
-from hart.root import DEFAULT_ROOT, Root
+from hart.placed import Placed
+from hart.root import Root
 from hart.toml import loads
 from supervisor import context
 from supervisor.census import Census, Member, Sys
 from supervisor.groups import Document
 from supervisor.service import render
-from supervisor.service.account import Account, account_of, clean_environment
 from supervisor.service.events import Plan
 from supervisor.service.health import Probes, probes_of
 from supervisor.service.render import Templates
@@ -41,7 +42,7 @@ class Surroundings(Protocol):
     @property
     def sys(self) -> Sys: ...
     @property
-    def privileged(self) -> bool: ...
+    def switch(self) -> bool: ...
     @property
     def environ(self) -> Mapping[str, str]: ...
 
@@ -79,7 +80,7 @@ def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -
     if not metadata.is_service:
         raise ServiceError(str(package.ident), "is not a service: it has no run hook", next="stead svc load takes packages with a run hook")
     config_from = Path(spec.config_from) if spec.config_from else None
-    account = account_of(metadata.svc_user, metadata.svc_group, privileged=host.privileged, prefix=host.root.path != DEFAULT_ROOT)
+    account = account_of(metadata.svc_user, metadata.svc_group, switch=host.switch)
     templates = render.load(package.path, config_from=config_from, strict=metadata.strict_templates)
     probes = probes_of(metadata.service, templates.hooks, interval_s=spec.health_check_interval_s, thing=f"service.toml of {package.ident}")
     default = metadata.default_config
@@ -164,7 +165,7 @@ def view(
 ) -> dict[str, Any]:
     """The render context of a service on this host."""
     own = {name: value for name, value in kit.env.items() if host.environ.get(name) != value}
-    place = context.Place(
+    place = Placed(
         metadata=kit.package.metadata,
         path=kit.package.path,
         svc_path=kit.service_dir,

@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hart.errors import LimitError, StorageError, TemplateError
-from hart.files import make_dirs, storage
+from hart.account import Account
+from hart.errors import LimitError, TemplateError
+from hart.files import storage
 from hart.limits import TEMPLATE_FILE_MAX, TEMPLATES_MAX
 from hart.template.engine import Template, compile_template
-from supervisor.service.account import Account
 from supervisor.service.hooks import NAMES
-
-OURS = ("hooks", "logs")  # directories of the supervisor, 0755
-THEIRS = ("config", "config_install", "data", "files", "static", "var")  # directories of the service's user, 0770
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +92,6 @@ def digests(rendered: Mapping[str, bytes]) -> dict[str, str]:
         for path, content in rendered.items()
         if path != "run" or "hooks/run" not in rendered
     }
-
-
-def make_directories(service: Path, account: Account) -> None:
-    """The service's directories with their owners and modes; those that exist keep theirs."""
-    make_dirs(service.parent)
-    for path, mode in [(service, 0o755), *((service / name, 0o755) for name in OURS), *((service / name, 0o770) for name in THEIRS)]:
-        with storage(path):
-            try:
-                path.mkdir(0o700)
-            except FileExistsError:
-                if path.is_symlink() or not path.is_dir():
-                    raise StorageError(str(path), "is in the way: it is not a directory") from None
-                continue
-            if account.uid is not None and account.gid is not None and path.name in THEIRS and path != service:
-                os.chown(path, account.uid, account.gid)
-            path.chmod(mode)  # whatever the umask says
 
 
 def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, before: Collection[str]) -> None:

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from depot.install_hook import hook_context, run_install_hook, wanted_user
-from hart.errors import ConfigError, InputError, NotFoundError, ServiceError
+from depot.install_hook import run_install_hook
+from hart.errors import ConfigError, InputError, ServiceError
 from hart.installed import InstalledPackage, InstalledTree
 from hart.limits import INSTALL_HOOK_OUTPUT_MAX
-from hart.metafiles import Metadata
 from hart.root import Root
-from hart.target import host_target
 from tests.depot.simulator import ident, key_of, make_package
 
 APP = ident("acme/app")
@@ -45,49 +43,11 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_a_template_sees_the_package_and_its_configuration_only() -> None:
-    """Supervisor 4.5: `pkg` with config_install's path, and `cfg`; no `sys`, no `svc`, no `bind`."""
-    meta = Metadata(ident=APP, target=host_target(), deps=(ident("base/libc"),), exposes=(80,), exports={"port": "http.port"})
-    context = hook_context(meta, Path("/r/p"), Root(Path("/r")), {"a": 1}, user="u", group="g", env={"X": "1"})
-    assert set(context) == {"pkg", "cfg"}
-    assert context["cfg"] == {"a": 1}
-    pkg = context["pkg"]
-    assert (pkg["ident"], pkg["svc_config_install_path"], pkg["svc_user"]) == (str(APP), "/r/svc/app/config_install", "u")
-    assert pkg["deps"] == [{"origin": "base", "name": "libc", "version": "1.0", "release": ident("base/libc").release}]
-    assert (pkg["exposes"], pkg["exports"], pkg["env"]) == (["80"], {"port": "http.port"}, {"X": "1"})
-
-
-@pytest.mark.parametrize(
-    ("svc_user", "svc_group", "existing", "may_switch", "prefix", "expected"),
-    [
-        ("redis", "cache", {"redis:cache"}, True, False, "redis:cache"),
-        ("redis", None, {"redis:redis"}, True, False, "redis:redis"),
-        (None, None, {"hab:hab"}, True, False, "hab:hab"),
-        (None, None, set(), True, False, "me:us"),
-        ("redis", "cache", {"redis:cache"}, False, False, "me:us"),
-        ("redis", "cache", set(), True, True, "me:us"),
-        ("redis", "cache", set(), True, False, None),
-    ],
-)
-def test_who_runs_a_hook(
-    svc_user: str | None, svc_group: str | None, existing: set[str], *, may_switch: bool, prefix: bool, expected: str | None
-) -> None:
-    """Supervisor 1.4 as a table; None: refused, with the command that makes the user."""
-    meta = Metadata(ident=APP, target=host_target(), svc_user=svc_user, svc_group=svc_group)
-
-    def chosen() -> str:
-        return ":".join(
-            wanted_user(
-                meta, exists=lambda user, group: f"{user}:{group}" in existing, may_switch=may_switch, prefix=prefix, ours=("me", "us")
-            )
-        )
-
-    if expected is not None:
-        assert chosen() == expected
-        return
-    with pytest.raises(NotFoundError, match="redis:cache") as caught:
-        chosen()
-    assert "useradd" in caught.value.next
+def test_a_template_sees_the_package_and_its_configuration_only(place: Place) -> None:
+    """Supervisor 4.5: `pkg` and `cfg`; no `sys`, no `svc`, no `bind`."""
+    package = place.install("#!/bin/sh\necho '{{cfg.a}}' '{{sys.ip}}{{svc.service}}{{bind.x}}' {{pkg.ident}}\n", default_config="a = 1\n")
+    run_install_hook(package, place.tree, switch=False, environ=CLEAN)
+    assert place.log("stdout") == f"1  {APP}\n".encode()
 
 
 def test_a_hook_sees_files_of_config_install_rendered(place: Place) -> None:
@@ -100,21 +60,23 @@ def test_a_hook_sees_files_of_config_install_rendered(place: Place) -> None:
         files={"config_install/etc/a.conf": b"name={{cfg.name}} port={{cfg.port}}\n"},
         default_config='name = "default"\nport = 1\n',
     )
-    run = run_install_hook(package, place.tree, environ=CLEAN)
+    run = run_install_hook(package, place.tree, switch=False, environ=CLEAN)
     assert (run.code, place.log("stdout")) == (0, b"name=user port=1\n")
 
 
 def test_a_value_from_the_configuration_is_no_command(place: Place) -> None:
     """S56: `sh` quotes."""
     package = place.install("#!/bin/sh\necho {{sh cfg.word}}\n", default_config='word = "$(touch /tmp/x); `id`"\n', strict_templates=True)
-    run_install_hook(package, place.tree, environ=CLEAN)
+    run_install_hook(package, place.tree, switch=False, environ=CLEAN)
     assert place.log("stdout") == b"$(touch /tmp/x); `id`\n"
 
 
 def test_a_hook_gets_neither_our_token_nor_our_input(place: Place) -> None:
     """S63: what whoever installs has in the environment is no package's business, except a few names."""
     package = place.install("#!/bin/sh\nenv\ncat\n")
-    run_install_hook(package, place.tree, environ=CLEAN | {"STEAD_TOKEN": "canary", "AWS_SECRET": "canary", "https_proxy": "seen"})
+    run_install_hook(
+        package, place.tree, switch=False, environ=CLEAN | {"STEAD_TOKEN": "canary", "AWS_SECRET": "canary", "https_proxy": "seen"}
+    )
     assert b"canary" not in place.log("stdout")
     assert b"https_proxy=seen" in place.log("stdout")
 
@@ -122,7 +84,7 @@ def test_a_hook_gets_neither_our_token_nor_our_input(place: Place) -> None:
 def test_a_package_called_token_does_not_get_our_token(place: Place) -> None:
     """STEAD_TOKEN would be its configuration by name."""
     package = place.install("#!/bin/sh\necho {{cfg.secret}}\n", name="acme/token")
-    run_install_hook(package, place.tree, environ=CLEAN | {"STEAD_TOKEN": 'secret = "canary"'})
+    run_install_hook(package, place.tree, switch=False, environ=CLEAN | {"STEAD_TOKEN": 'secret = "canary"'})
     assert (place.root.service("token") / "logs/install.stdout.log").read_bytes() == b"\n"
 
 
@@ -130,7 +92,7 @@ def test_a_hook_that_hangs_is_killed_with_its_children(place: Place) -> None:
     """S53: at the deadline the whole group ends; the status says that it did not succeed."""
     package = place.install(f"#!/bin/sh\nsleep 1000 & echo $! > {place.directory}/child\nsleep 1000\n")
     with pytest.raises(ServiceError, match="killed after"):
-        run_install_hook(package, place.tree, environ=CLEAN, timeout_s=0.5)
+        run_install_hook(package, place.tree, switch=False, environ=CLEAN, timeout_s=0.5)
     assert place.status(package) == "137"
     child = int((place.directory / "child").read_text())
     state = Path(f"/proc/{child}/stat")
@@ -140,7 +102,7 @@ def test_a_hook_that_hangs_is_killed_with_its_children(place: Place) -> None:
 def test_a_hook_that_floods_fills_no_disk(place: Place) -> None:
     """S53: each log has a cap; the hook itself goes on and ends well."""
     package = place.install(f"#!/bin/sh\nhead -c {3 * INSTALL_HOOK_OUTPUT_MAX} /dev/zero\nhead -c 10 /dev/zero >&2\n")
-    run = run_install_hook(package, place.tree, environ=CLEAN)
+    run = run_install_hook(package, place.tree, switch=False, environ=CLEAN)
     assert (run.code, run.dropped) == (0, 2 * INSTALL_HOOK_OUTPUT_MAX)
     assert (len(place.log("stdout")), len(place.log("stderr"))) == (INSTALL_HOOK_OUTPUT_MAX, 10)
 
@@ -148,7 +110,7 @@ def test_a_hook_that_floods_fills_no_disk(place: Place) -> None:
 def test_a_hook_that_leaves_a_child_with_our_pipe_does_not_hold_us(place: Place) -> None:
     """The hook has ended: what it left in its group ends too."""
     package = place.install("#!/bin/sh\necho done\nsleep 1000 &\n")
-    assert run_install_hook(package, place.tree, environ=CLEAN, timeout_s=30).code == 0
+    assert run_install_hook(package, place.tree, switch=False, environ=CLEAN, timeout_s=30).code == 0
     assert place.log("stdout") == b"done\n"
 
 
@@ -156,7 +118,7 @@ def test_a_hook_that_dies_by_a_signal_says_so(place: Place) -> None:
     """Not as an exit code."""
     package = place.install("#!/bin/sh\nkill -TERM $$\n")
     with pytest.raises(ServiceError, match="SIGTERM") as caught:
-        run_install_hook(package, place.tree, environ=CLEAN)
+        run_install_hook(package, place.tree, switch=False, environ=CLEAN)
     assert caught.value.data["code"] == -signal.SIGTERM
 
 
@@ -164,22 +126,22 @@ def test_a_hook_without_interpreter_is_a_service_error(place: Place) -> None:
     """The first line names a program that is not there."""
     package = place.install("#!/no/such/program\n")
     with pytest.raises(ServiceError, match="cannot be started"):
-        run_install_hook(package, place.tree, environ=CLEAN)
+        run_install_hook(package, place.tree, switch=False, environ=CLEAN)
 
 
 def test_a_hook_that_cannot_be_rendered_does_not_run(place: Place) -> None:
     """Undefined value in a strict package; text that is not UTF-8; configuration that is no TOML."""
     strict = place.install(f"#!/bin/sh\ntouch {place.directory}/ran {{{{cfg.nothing}}}}\n", strict_templates=True)
     with pytest.raises(InputError):
-        run_install_hook(strict, place.tree, environ=CLEAN)
+        run_install_hook(strict, place.tree, switch=False, environ=CLEAN)
     (strict.path / "hooks/install").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="UTF-8"):
-        run_install_hook(strict, place.tree, environ=CLEAN)
+        run_install_hook(strict, place.tree, switch=False, environ=CLEAN)
     user = place.root.user_config("app")
     user.parent.mkdir(parents=True)
     user.write_text("= broken")
     with pytest.raises(InputError):
-        run_install_hook(strict, place.tree, environ=CLEAN)
+        run_install_hook(strict, place.tree, switch=False, environ=CLEAN)
     assert not (place.directory / "ran").exists()
 
 
@@ -190,6 +152,6 @@ def test_a_hook_runs_as_the_service_s_user(place: Place) -> None:
         if str(path).startswith("/tmp/pytest"):
             path.chmod(0o755)
     package = place.install("#!/bin/sh\nid -un\ntouch {{pkg.svc_data_path}}/mine\n", svc_user="nobody", svc_group="nogroup")
-    run_install_hook(package, place.tree, environ=CLEAN)
+    run_install_hook(package, place.tree, switch=True, environ=CLEAN)
     assert place.log("stdout") == b"nobody\n"
     assert (place.root.service("app") / "data/mine").stat().st_uid != 0

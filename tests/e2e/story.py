@@ -184,8 +184,8 @@ class Story:
         url = self.depot["STEAD_DEPOT_URL"]
         assert self.stable
         self.ok("origin", "key", "download", "tale", "--url", url, env=self.host_env)
-        child = self.spawn("sup", "run", "--update-period", "1", "--url", url, env=self.host_env, log="supervisor.log")
-        until("the supervisor answers", lambda: stead("sup", "status", "--json", env=self.host_env).code == 0)
+        child = self.spawn("sup", "run", "--own-user", "--update-period", "1", "--url", url, env=self.host_env, log="supervisor.log")
+        self.ok("sup", "status", "--wait", "30", env=self.host_env)
         return child
 
     @cached_property

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from hart.ident import Ident
 from hart.metafiles import Metadata
+from hart.placed import Placed
 from hart.target import Target
 from supervisor.census import Census, Member, Sys, missing, take
-from supervisor.context import Place, exports_of, render_context
+from supervisor.context import exports_of, render_context
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.spec import Bind, BindingMode, Group, ServiceSpec
 
@@ -68,8 +69,8 @@ def test_a_bind_that_is_lost_keeps_its_last_members_and_says_so() -> None:
     assert "no ready member of redis.default" in degraded
 
 
-def place() -> Place:
-    return Place(metadata=METADATA, path=Path("/hab/pkgs/x"), svc_path=Path("/hab/svc/web"), user="u", group="g", env={"A": "1"})
+def place() -> Placed:
+    return Placed(metadata=METADATA, path=Path("/hab/pkgs/x"), svc_path=Path("/hab/svc/web"), user="u", group="g", env={"A": "1"})
 
 
 def test_a_context_has_what_habitat_templates_ask_for() -> None:

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from hart.account import may_switch, own_account
 from hart.errors import ConfigError, ConflictError, FormatError, NotFoundError, ServiceError, TemplateError
 from hart.ident import Ident
 from hart.root import Root
-from supervisor.service.account import may_switch, own_account
 from tests.supervisor.workshop import DEFAULT, RECONFIGURE, SERVICE_TOML, config, lay_package, supervised
 
 pytestmark = pytest.mark.slow

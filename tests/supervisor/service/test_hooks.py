@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hart.account import own_account
 from hart.limits import HOOK_OUTPUT_MAX
 from supervisor.service import hooks
-from supervisor.service.account import account_of, clean_environment, own_account
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
@@ -92,11 +92,3 @@ async def test_a_large_log_is_rotated(tmp_path: Path) -> None:
     await run("echo new", tmp_path)
     assert (tmp_path / "init.log.1").stat().st_size == 2_000_000
     assert (tmp_path / "init.log").read_text().startswith("new")
-
-
-async def test_users_are_switched_only_with_privileges() -> None:
-    assert account_of("nobody", None, privileged=False, prefix=False).uid is None
-    missing = account_of("no-such-user", None, privileged=True, prefix=True)
-    assert missing.uid is None
-    assert "no-such-user" in missing.notice
-    assert "SECRET" not in clean_environment({"SECRET": "x", "STEAD_TOKEN": "y", "TZ": "UTC"}, missing)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hart.account import own_account
 from hart.errors import LimitError, StorageError, TemplateError
 from hart.limits import TEMPLATE_FILE_MAX
+from hart.servicedir import make_directories
 from supervisor.service import render
-from supervisor.service.account import own_account
 
 CONTEXT = {"cfg": {"word": "x"}}
 
@@ -26,20 +27,8 @@ def package(path: Path, **files: str | bytes) -> Path:
 @pytest.fixture
 def service(tmp_path: Path) -> Path:
     made = tmp_path / "svc" / "web"
-    render.make_directories(made, own_account())
+    make_directories(made, own_account())
     return made
-
-
-def test_directories_have_habitats_modes_whatever_the_umask(tmp_path: Path) -> None:
-    """Reference: supervisor 2.5."""
-    before = os.umask(0o077)
-    try:
-        render.make_directories(tmp_path / "svc" / "web", own_account())
-    finally:
-        os.umask(before)
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "svc" / "web").iterdir()}
-    assert modes == dict.fromkeys(render.OURS, 0o755) | dict.fromkeys(render.THEIRS, 0o770)
-    assert (tmp_path / "svc" / "web").stat().st_mode & 0o777 == 0o755
 
 
 def test_templates_are_found_rendered_and_put(tmp_path: Path, service: Path) -> None:

@@ -1,9 +1,9 @@
-"""Who runs a service: users, groups, capabilities, and the clean environment (reference: supervisor 1.4, weakness W31).
+"""Who runs a service and its hooks: users, groups, capabilities, and the clean environment (reference: supervisor 1.4, weakness W31).
 
-Rules: users are switched only with CAP_SETUID, CAP_SETGID and CAP_CHOWN; otherwise everything runs as the supervisor's user. The package
-names the user, else `hab:hab` where both exist, else the supervisor's own. A named user that does not exist is refused under `/hab`; under
-a prefix, which is somebody's own place, the supervisor's user takes its part, and `svc status` says so. A service inherits names from an
-allow-list and nothing else: the supervisor's tokens and keys are not among them.
+Rules: users are switched only with CAP_SETUID, CAP_SETGID and CAP_CHOWN; otherwise everything runs as our own user. The package names the
+user. One that does not exist is refused, since what was written for a small account must not quietly get a large one; only `hab`,
+which every package of Habitat names that names nobody, falls back to our own user, and the notice says so. A service inherits names
+from an allow-list and nothing else: our tokens and keys are not among them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hart.errors import ServiceError
 
+HABITAT_USER = "hab"
 CAP_CHOWN, CAP_SETGID, CAP_SETUID = 0, 6, 7
 PASSED_ON = frozenset({"LANG", "LANGUAGE", "TZ", "PATH"})  # and LC_*; PATH is the last part of the package's own
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,19 +64,22 @@ def own_account(notice: str = "") -> Account:
     return Account(user=user, group=group, home=home, notice=notice)
 
 
-def account_of(svc_user: str | None, svc_group: str | None, *, privileged: bool, prefix: bool) -> Account:
-    """Who runs a service whose package names these; ServiceError when that user does not exist (under a prefix: our own user)."""
-    if not privileged:
+def account_of(svc_user: str | None, svc_group: str | None, *, switch: bool) -> Account:
+    """Who runs a service whose package names these; `switch`: whether we may and shall. ServiceError: that user does not exist."""
+    if not switch:
         return own_account()
-    user, group = svc_user or "hab", svc_group or svc_user or "hab"
+    user, group = svc_user or HABITAT_USER, svc_group or svc_user or HABITAT_USER
     try:
         entry, group_entry = pwd.getpwnam(user), grp.getgrnam(group)
     except KeyError:
-        if svc_user is None:
-            return own_account()
-        if prefix:
-            return own_account(f"user {user}:{group} does not exist, so it runs as the supervisor's user")
-        raise ServiceError(f"user {user}:{group}", "does not exist on this host", next=f"create it: useradd --system {user}") from None
+        if user == HABITAT_USER:
+            ours = own_account()
+            return replace(ours, notice=f"user {user}:{group} does not exist, so it runs as {ours.user}" if svc_user else "")
+        raise ServiceError(
+            f"user {user}:{group}",
+            "does not exist on this host",
+            next=f"create it: useradd --system --user-group {user}; or let everything run as you: --own-user",
+        ) from None
     if entry.pw_uid == os.geteuid():
         return own_account()
     return Account(
@@ -88,7 +92,7 @@ def account_of(svc_user: str | None, svc_group: str | None, *, privileged: bool,
     )
 
 
-def clean_environment(environ: Mapping[str, str], account: Account) -> dict[str, str]:
-    """What a service inherits, before its package's own environment."""
-    kept = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")}
+def clean_environment(environ: Mapping[str, str], account: Account, *, also: Collection[str] = ()) -> dict[str, str]:
+    """What a service inherits, before its package's own environment; `also` names more (upper case, any case is passed)."""
+    kept = {name: value for name, value in environ.items() if name in PASSED_ON or name.upper() in also or name.startswith("LC_")}
     return {"PATH": DEFAULT_PATH, **kept, "USER": account.user, "LOGNAME": account.user, "HOME": account.home, "SHELL": "/bin/sh"}
