@@ -34,7 +34,7 @@ from hart.xzstream import Readable, XzReader
 
 __all__ = ["DEFAULT", "Announced", "ArchiveCaps", "Extracted", "announced", "extract", "pack", "read_metafiles"]
 
-METAFILE = re.compile(r"/?(?:opt/)?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)/([^/]+)")
+METAFILE = re.compile(r"/?(?:opt/)?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)/([^/]+)(/.*)?")
 RELEASE = re.compile(r"/?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)(/.*)?")
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -112,16 +112,16 @@ class Extraction:
         self.stripped: list[str] = []
         self.links: list[tuple[Parts, str]] = []
         self.directories: set[bytes] = set()  # digests of the names of directory members: a name may be 1 KiB, a digest is 16 bytes
-        self.past_metafiles = False
+        self.among_metafiles = self.past_metafiles = False
 
     def run(self) -> Extracted:
         for member in self.reader:
             parts = members.inside(member.name, self.prefix, thing=self.thing)
             if member.kind is not Kind.DIRECTORY and not parts:
                 raise FormatError(self.thing, f"member {member.name!r} is a {member.kind} in the place of a directory")
+            self._order(parts, member.kind)
             if parts is None:
                 continue
-            self._order(parts)
             if member.kind is Kind.FILE and member.mode & SPECIAL_BITS and len(self.stripped) < STRIPPED_SHOWN:
                 self.stripped.append("/".join(parts))
             match member.kind:
@@ -136,14 +136,16 @@ class Extraction:
         self._make_links()
         return Extracted(self.files, self.bytes, tuple(self.stripped))
 
-    def _order(self, parts: Parts) -> None:
+    def _order(self, parts: Parts | None, kind: Kind) -> None:
         """A writer that claims to put metafiles first must: a reader that stops early would miss the others."""
-        if not self.reader.metafiles_first or not parts:
+        if not parts or parts[0] not in INDEXED:
+            self.past_metafiles |= bool(parts) or self.among_metafiles
             return
-        if len(parts) > 1 or parts[0] not in INDEXED:
-            self.past_metafiles = True
-        elif self.past_metafiles:
+        if kind is not Kind.FILE or len(parts) > 1:
+            raise no_regular_file(parts[0], self.thing)
+        if self.past_metafiles and self.reader.metafiles_first:
             raise FormatError(self.thing, f"metafile {parts[0]} comes late in an archive that is marked metafiles-first")
+        self.among_metafiles = True
 
     def _directory(self, parts: Parts) -> None:
         digest = blake2b("/".join(parts).encode(), digest_size=16).digest()
@@ -238,10 +240,12 @@ def read_metafiles(payload: Readable, *, caps: ArchiveCaps = DEFAULT, thing: str
     release = ""
     for member in reader:
         match = METAFILE.fullmatch(member.name)
-        if match is None or match[2] not in INDEXED or member.kind is not Kind.FILE:
+        if match is None or match[2] not in INDEXED:
             if reader.metafiles_first and found:
                 break
             continue
+        if member.kind is not Kind.FILE or match[3]:
+            raise no_regular_file(match[2], thing)
         if match[2] in found or (release and match[1] != release):
             raise FormatError(thing, f"has a second metafile {match[2]}")
         release = match[1]
@@ -251,6 +255,11 @@ def read_metafiles(payload: Readable, *, caps: ArchiveCaps = DEFAULT, thing: str
     if "IDENT" in found and found["IDENT"].strip() != release.encode():
         raise FormatError(thing, f"IDENT says {found['IDENT'][:200].decode(errors='replace').strip()!r}, the path {release!r}")
     return found
+
+
+def no_regular_file(metafile: str, thing: str) -> FormatError:
+    """For who unpacks as for who only reads: else a link or a directory would give them different metafiles."""
+    return FormatError(thing, f"metafile {metafile} is no regular file")
 
 
 @contextmanager

@@ -609,6 +609,40 @@ def test_a_metafile_that_comes_late_in_a_marked_archive_is_refused(unpack: Unpac
     refuses(unpack, archive(marked, ident, file(HERE + "a"), late), "TDEPS comes late")
 
 
+@pytest.mark.parametrize("between", [directory("hab/"), directory(HERE), directory("hab/pkgs/acme/")])
+def test_a_directory_between_metafiles_ends_them_for_every_reader(unpack: Unpack, between: bytes) -> None:
+    """The early reader stops there, so what follows must not be a metafile either."""
+    marked = block(HERE, b"5", prefix=bytes(MARK_AT - 345) + MARK)
+    ident, late = file(HERE + "IDENT", str(IDENT).encode()), file(HERE + "TDEPS", b"evil/lib/1/20260102030405")
+    if between == directory(HERE):
+        marked = block("hab/", b"5", prefix=bytes(MARK_AT - 345) + MARK)
+    payload = archive(marked, ident, between, late)
+    assert set(read_metafiles(io.BytesIO(payload))) == {"IDENT"}
+    refuses(unpack, payload, "TDEPS comes late")
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["metafiles-first", "foreign"])
+@pytest.mark.parametrize(
+    "member",
+    [
+        hard_link(HERE + "TDEPS", HERE + "IDENT"),
+        symlink(HERE + "TDEPS", "IDENT"),
+        directory(HERE + "TDEPS/"),
+        directory(HERE + "TDEPS"),
+        file(HERE + "TDEPS/x"),
+        symlink(HERE + "TDEPS/x", "y"),
+    ],
+    ids=["hard-link", "symlink", "directory/", "directory", "file-below", "link-below"],
+)
+def test_a_metafile_is_a_regular_file_for_every_reader(unpack: Unpack, member: bytes, *, marked: bool) -> None:
+    """Who unpacks and who only reads would see different dependencies."""
+    first = block(HERE, b"5", prefix=bytes(MARK_AT - 345) + MARK if marked else b"")
+    payload = archive(first, file(HERE + "IDENT", str(IDENT).encode()), member)
+    with pytest.raises(FormatError, match="metafile TDEPS is no regular file"):
+        read_metafiles(io.BytesIO(payload))
+    refuses(unpack, payload, "metafile TDEPS is no regular file")
+
+
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.hart")), ids=lambda path: path.name)
 def test_habitats_own_packages_are_read(path: Path, tmp_path: Path) -> None:
     """Real files: metadata and extraction agree."""
