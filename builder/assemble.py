@@ -45,6 +45,7 @@ class Artifact:
 def assemble(made: Made, key: SecretSigningKey, *, work: Path, results: Path, say: Callable[[str], None]) -> Artifact:
     """Finish the tree and make the artifact of it. `work` is a directory for temporary files on the root's file system."""
     tree = made.tree
+    refuse_link(tree, made.ident)
     lay_folder(made, say)
     tidy(tree, say)
     meta = metadata(made)
@@ -97,11 +98,24 @@ def lay_folder(made: Made, say: Callable[[str], None]) -> None:
         say(f"hooks: {', '.join(sorted(name.removeprefix('hooks/') for name in hooks))}")
 
 
+def refuse_link(tree: Path, ident: Ident) -> None:
+    """The tree has to be a directory of this build: through a link the package would be written to, and made of, somebody else's."""
+    if tree.is_symlink() or not tree.is_dir():
+        raise BuildError(f"package {ident}", "the steps left no directory where the package has to be", next=f"ls -ld {tree}")
+
+
 def write_files(tree: Path, files: Mapping[str, bytes]) -> None:
+    """Put files of the plan's folder into the tree, in place of what has their names, and never through a link to a directory."""
     for name, data in files.items():
         path = tree / name
         with storage(path):
+            for parent in list(path.relative_to(tree).parents)[-2::-1]:
+                if (tree / parent).is_symlink() or ((tree / parent).exists() and not (tree / parent).is_dir()):
+                    raise BuildError(f"{parent} in the package", f"is a link or a file, and the plan's {name} belongs below it")
+            if path.is_dir() and not path.is_symlink():
+                raise BuildError(f"{name} in the package", "is a directory, and the plan has a file of this name")
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
             path.write_bytes(data)
             path.chmod(0o644)
 

@@ -148,8 +148,12 @@ def refuse_strays(session: Session) -> None:
     hint = 'install below "$destdir$prefix" (the same as "$out"), as in: make install DESTDIR="$destdir"'
     if places.prefix.exists():
         raise BuildError(f"package {session.ident}", f"a step wrote to {places.prefix} itself", next=hint)
-    places.out.mkdir(parents=True, exist_ok=True)
     on_the_way = {places.out, *places.out.parents}
+    for place in sorted(on_the_way):  # whatever is below a link is not this build's
+        if place.is_relative_to(places.destdir) and place.is_symlink():
+            raise BuildError(f"package {session.ident}", f"a step made {place} a link to {place.readlink()}", next=hint)
+    with storage(places.out):
+        places.out.mkdir(parents=True, exist_ok=True)
     at = places.destdir
     while at != places.out:
         strays = sorted(str(entry.relative_to(places.destdir)) for entry in at.iterdir() if entry not in on_the_way)
@@ -165,7 +169,7 @@ def discard_prefix(session: Session) -> None:
 
 def clear_prefix(prefix: Path) -> None:
     """Remove a directory in the tree of packages that no install has made, and parents that are empty then."""
-    if prefix.exists() and not (prefix / "IDENT").exists():
+    if prefix.is_symlink() or (prefix.exists() and not (prefix / "IDENT").exists()):
         remove(prefix)
         for parent in list(prefix.parents)[:3]:
             if any(parent.iterdir()):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.assemble import Artifact, assemble, write_files
+from builder.assemble import Artifact, assemble, refuse_link, write_files
 from builder.builddir import remove
 from builder.deps import Resolved
 from builder.environment import HOST_PATH, build_environment, release_epoch, search_path
@@ -28,7 +28,7 @@ from builder.layering import layer
 from builder.plan import Pin, Plan, Scheme, Source
 from builder.plansh import SHA256, UNSET_VERSION, Variables, parse_variables, plan_of
 from builder.process import Ended, Log
-from builder.recipe import discard_prefix, failed
+from builder.recipe import discard_prefix, failed, refuse_strays
 from builder.session import Session
 from builder.source.fetch import obtain
 from builder.steps import log_name
@@ -309,9 +309,11 @@ class ShellBuild:
         session = self.session
         tree, prefix = session.directory.path / "tree", session.places.prefix
         with session.step("package") as log:
+            refuse_link(prefix, session.ident)
             with storage(tree):
                 shutil.move(prefix, tree)
             if session.places.out.is_dir():
+                refuse_strays(session)
                 merge(session.places.out, tree, str(session.ident))
             environ = self.flags()
             made = session.made(tree, environ, strict=False, settings=self.settings or {})

@@ -1,12 +1,13 @@
 """Unpacking source archives: pinned, but written by strangers.
 
-Rules: members are checked and written by ourselves, never by an archive library: relative names without `..`, regular files,
-directories, and links that stay inside; no devices, no special modes, bounded in number and bytes. Symbolic links are made last, so
-nothing is ever written through one. The executable bit is kept. Not here: our own artifacts (`hart.archive`, with stricter rules).
+Rules: members are checked and written by ourselves, never by an archive library: relative names without `..`, regular files, directories,
+and links that stay inside; no devices, no special modes, bounded in number and bytes. Symbolic links are made last, so nothing is ever
+written through one. The executable bit and the time are kept. Not here: our own artifacts (`hart.archive`, with stricter rules).
 """
 
 from __future__ import annotations
 
+import calendar
 import lzma
 import os
 import shutil
@@ -16,7 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -36,10 +37,13 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One checked entry: `data` for a regular file, `link` for a symbolic link, `copy_of` for a hard link, none for a directory."""
+    """One checked entry: `data` for a regular file, `link` for a symbolic link, `copy_of` for a hard link, none for a directory.
+
+    `mtime` is the file's own time in seconds since 1970: make compares them, and remakes what seems older than what it is made from."""
 
     parts: tuple[str, ...]
     executable: bool = False
+    mtime: int = 0
     data: IO[bytes] | None = None
     link: str | None = None
     copy_of: tuple[str, ...] | None = None
@@ -122,6 +126,8 @@ def write_one(work: Path, member: Member, name: str, size: int, limit: int) -> i
                 if size > limit:
                     raise LimitError(name, f"unpacks to more than {limit} bytes")
                 out.write(block)
+            out.flush()
+            os.utime(fd, (member.mtime, member.mtime))
     return size
 
 
@@ -164,7 +170,7 @@ def tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> Ite
     elif info.isreg():
         data = opened.extractfile(info)
         assert data is not None
-        yield Member(parts, executable=executable, data=data)
+        yield Member(parts, executable=executable, mtime=sane_time(info.mtime), data=data)
     else:
         raise FormatError(name, f"{info.name!r} is a device, pipe or other special member")
 
@@ -184,7 +190,20 @@ def zip_members(archive: Path, name: str) -> Iterator[Member]:
                 raise FormatError(name, f"{info.filename!r} is a device, pipe or other special member")
             else:
                 with opened.open(info) as data:
-                    yield Member(parts, executable=bool(mode & stat.S_IXUSR), data=data)
+                    yield Member(parts, executable=bool(mode & stat.S_IXUSR), mtime=zip_time(info), data=data)
+
+
+def sane_time(mtime: float) -> int:
+    """A member's time, when it is one that every file system can hold; else the earliest."""
+    return int(mtime) if 0 <= mtime < 2**32 else 0
+
+
+def zip_time(info: zipfile.ZipInfo) -> int:
+    """A zip member's time; it names no zone, so UTC is taken, to be the same everywhere."""
+    try:
+        return sane_time(calendar.timegm((*info.date_time, 0, 0, 0)))
+    except ValueError:
+        return 0
 
 
 def safe_parts(path: str, name: str) -> tuple[str, ...]:
@@ -218,7 +237,7 @@ def stripped(member: Member, strip: int) -> Member:
     if strip == 0:
         return member
     copy_of = member.copy_of[strip:] if member.copy_of is not None else None
-    return Member(member.parts[strip:], member.executable, member.data, member.link, copy_of)
+    return replace(member, parts=member.parts[strip:], copy_of=copy_of)
 
 
 def merge(source: Path, into: Path, name: str) -> None:

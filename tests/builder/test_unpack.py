@@ -177,3 +177,22 @@ def test_no_archive_escapes(tmp_path_factory: pytest.TempPathFactory, names: lis
     for directory, folders, files in os.walk(into):
         for name in [*folders, *files]:
             assert Path(os.path.realpath(Path(directory, name))).is_relative_to(os.path.realpath(into))
+
+
+def test_files_keep_the_time_that_the_archive_says(tmp_path: Path) -> None:
+    """Or make would remake what a release brought ready-made, with tools that are not there; times that no disk can hold are the first."""
+    members = []
+    for name, mtime in (("configure.ac", 1_000), ("configure", 2_000), ("old", -5), ("far", 2**40)):
+        info = member(name)
+        info.mtime = mtime
+        members.append((info, b"x"))
+    unpack(tar(tmp_path / "a.tar", members, "w"), tmp_path / "src", name="a.tar")
+    assert {path.name: path.stat().st_mtime for path in (tmp_path / "src").iterdir()} == {
+        "configure.ac": 1_000, "configure": 2_000, "old": 0, "far": 0,
+    }  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a", (2001, 9, 9, 1, 46, 40)), "x")
+        archive.writestr(zipfile.ZipInfo("b", (1980, 0, 0, 0, 0, 0)), "x")
+    unpack(tmp_path / "a.zip", tmp_path / "zip", name="a.zip")
+    assert (tmp_path / "zip/a").stat().st_mtime == 1_000_000_000
+    assert (tmp_path / "zip/b").stat().st_mtime == 0

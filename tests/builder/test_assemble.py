@@ -1,0 +1,85 @@
+"""What the last step may touch: the tree of this build, and nothing that a link in it leads to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hart.errors import BuildError
+from tests.builder.workshop import Workshop
+
+PLAN = """
+    [package]
+    name = "tiny"
+    version = "1.0"
+    [steps]
+    install = '''
+    {install}
+    '''
+    [service]
+    run = "sleep 1"
+"""
+PLAN_SH = """
+    pkg_name=tiny
+    pkg_version=1.0
+    do_build() {{ return 0; }}
+    do_install() {{
+      {install}
+    }}
+"""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A directory of somebody else's."""
+    place = tmp_path / "canary"
+    place.mkdir()
+    (place / "run").write_text("precious")
+    return place
+
+
+def untouched(canary: Path) -> bool:
+    return [path.name for path in canary.iterdir()] == ["run"] and (canary / "run").read_text() == "precious"
+
+
+@pytest.mark.parametrize("at", ['"$out"', '"$(dirname "$out")"', '"$out/hooks"', '"$out/config"'])
+def test_nothing_is_written_through_a_link_that_a_step_left(workshop: Workshop, canary: Path, at: str) -> None:
+    """Not where the package should be, not above it, not where the plan's files go: such a tree is refused, what it leads to stays."""
+    install = f'mkdir -p "$out"; rm -rf {at}; ln -s {canary} {at}'
+    with pytest.raises(BuildError, match="link"):
+        workshop.build(workshop.plan(PLAN.format(install=install), config__a="x"))
+    assert untouched(canary)
+    assert workshop.leftovers() == []
+
+
+def test_a_link_in_place_of_a_file_of_the_plan_is_replaced(workshop: Workshop, canary: Path) -> None:
+    """The hook is the plan's, and what the link led to stays."""
+    install = f'mkdir -p "$out/hooks"; ln -s {canary}/run "$out/hooks/run"'
+    package = workshop.install(workshop.build(workshop.plan(PLAN.format(install=install))))
+    assert "sleep 1" in (package.path / "hooks/run").read_text()
+    assert untouched(canary)
+
+
+@pytest.mark.parametrize("at", ['"$pkg_prefix"', '"$out"', '"$(dirname "$out")"'])
+def test_a_plan_sh_cannot_make_its_prefix_a_link(workshop: Workshop, canary: Path, at: str) -> None:
+    """Neither the prefix nor the staging directory may lead to files of others, which would be moved into the package."""
+    install = f'mkdir -p "$(dirname {at})"; rm -rf {at}; ln -s {canary} {at}'
+    if "dirname" in at:
+        install += "; mkdir -p $out"
+    with pytest.raises(BuildError, match=r"link|no directory"):
+        workshop.build(workshop.plan(PLAN_SH.format(install=install), file="plan.sh"))
+    assert (canary / "run").read_text() == "precious"
+    assert not (canary / "IDENT").exists()
+    assert workshop.leftovers() == []
+
+
+def test_a_directory_in_place_of_a_file_of_the_plan_is_refused(workshop: Workshop) -> None:
+    """With the name that is meant."""
+    with pytest.raises(BuildError, match="hooks/run in the package: is a directory"):
+        workshop.build(workshop.plan(PLAN.format(install='mkdir -p "$out/hooks/run"')))
