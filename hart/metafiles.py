@@ -121,9 +121,12 @@ def parse(files: Mapping[str, bytes]) -> Metadata:
 
     def idents(name: str) -> tuple[Ident, ...]:
         try:
-            return tuple(Ident.parse_full(line) for line in lines(name))
+            found = [Ident.parse_full(line) for line in lines(name)]
         except FormatError as error:
             raise FormatError(thing, f"metafile {name}: {error.thing} {error.cause}") from error
+        if ident in found:
+            raise FormatError(thing, f"metafile {name} names the package itself")
+        return once(found, last="TDEPS" in name)
 
     for name in ("IDENT", "TARGET"):
         if not text(name):
@@ -133,7 +136,8 @@ def parse(files: Mapping[str, bytes]) -> Metadata:
     separator = ";" if target.endswith("windows") else ":"
     fields: dict[str, Any] = {attribute: idents(name) for name, attribute in IDENTS.items()}
     for name, attribute in PATHS.items():
-        fields[attribute] = tuple(entry.strip() for entry in text(name).split(separator) if entry.strip())
+        entries = [entry.strip() for entry in text(name).split(separator)]
+        fields[attribute] = tuple(entry for entry in entries if entry and (separator == ";" or is_plain_path(entry)))
     fields |= {attribute: pairs(lines(name)) for name, attribute in VALUES.items()}
     fields["runtime_environment"].pop("PATH", None)  # legacy: RUNTIME_PATH says it
     for name, attribute in LISTS.items():
@@ -203,7 +207,7 @@ def read(directory: Path, root: Root | None = None) -> Metadata:
 
 
 def read_bounded(path: Path, limit: int = METAFILE_MAX) -> bytes | None:
-    """A small file, None when there is none; FormatError when it is a link, LimitError when it is not small."""
+    """A small file, None when there is none; FormatError when it is a link or a directory, LimitError when it is not small."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -212,7 +216,12 @@ def read_bounded(path: Path, limit: int = METAFILE_MAX) -> bytes | None:
         if error.errno == errno.ELOOP:
             raise FormatError(str(path), "is a link, where a package has a file") from error
         raise
-    with os.fdopen(fd, "rb") as source:
+    try:
+        source = os.fdopen(fd, "rb")
+    except IsADirectoryError as error:
+        os.close(fd)
+        raise FormatError(str(path), "is a directory, where a package has a file") from error
+    with source:
         data = source.read(limit + 1)
     if len(data) > limit:
         raise LimitError(str(path), f"is larger than {limit} bytes")
@@ -239,13 +248,24 @@ def own_prefixes(meta: Metadata) -> tuple[str, ...]:
     return (meta.prefix, f"/opt/hab/pkgs/{meta.ident}")  # the second one is Habitat's on macOS
 
 
+def once(idents: list[Ident], *, last: bool) -> tuple[Ident, ...]:
+    """Each ident once: where it came first, or as in TDEPS where it came last."""
+    return tuple(dict.fromkeys(reversed(idents)))[::-1] if last else tuple(dict.fromkeys(idents))
+
+
+def is_plain_path(entry: str) -> bool:
+    """Whether a directory can stand in a PATH: the same from everywhere, in one line."""
+    return entry.startswith("/") and entry.isprintable()
+
+
 def under(path: str, prefixes: tuple[str, ...]) -> bool:
+    path = os.path.normpath(path)
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
 def pairs(lines: Iterable[str]) -> dict[str, str]:
-    """`key=value` lines, split at the first `=`; others are dropped."""
-    split = (line.partition("=") for line in lines)
+    """`key=value` lines, split at the first `=`; others are dropped, and those with a NUL, which no environment can hold."""
+    split = (line.partition("=") for line in lines if "\0" not in line)
     return {key.strip(): value for key, equals, value in split if equals and key.strip()}
 
 

@@ -345,12 +345,16 @@ def test_the_newest_that_satisfies_is_found(tree: InstalledTree, tmp_path: Path)
 
 
 def test_strangers_in_the_tree_are_no_packages(tree: InstalledTree) -> None:
-    """Files, odd names, a release whose IDENT is another's."""
+    """Files, odd names, a release whose IDENT is another's, one with a directory in the place of a metafile."""
     pkgs = tree.root.pkgs
     write = tree.root.package(WEB)
     write.mkdir(parents=True)
     write_tree(write, {}, metadata(LIB))
     (pkgs / "README").touch()
+    damaged = tree.root.package(LIB)
+    damaged.mkdir(parents=True)
+    write_tree(damaged, {}, metadata(LIB), signed=False)
+    (damaged / "DEPS").mkdir()
     (pkgs / "acme" / "web" / "1.0" / "notes").mkdir()
     (pkgs / "Upper" / "x" / "1" / "20260102030405").mkdir(parents=True)
     assert tree.list() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,35 @@ def test_directories_of_others_are_dropped_from_path() -> None:
     assert parsed(PATH=f"/usr/bin:{HERE}0/bin:{HERE}/bin:{HERE}:/opt{HERE}/bin".encode()).path == (f"{HERE}/bin", HERE, f"/opt{HERE}/bin")
 
 
+def test_a_step_up_in_path_does_not_leave_the_package() -> None:
+    """Own prefix only: what the entry means counts, not how it begins."""
+    assert parsed(PATH=f"{HERE}/../../../lib/bin:{HERE}/..:{HERE}/a/../bin".encode()).path == (f"{HERE}/a/../bin",)
+
+
+@pytest.mark.parametrize("name", ["PATH", "RUNTIME_PATH", "LD_RUN_PATH", "PKG_CONFIG_PATH"])
+@pytest.mark.parametrize("entry", ["bin", ".", "../bin", f"{HERE}/a\nb", f"{HERE}/\0", f"{HERE}/\x1b[2J", f"\t/x\n/{HERE}"])
+def test_path_entries_that_depend_on_where_one_stands_or_break_a_line_are_dropped(name: str, entry: str) -> None:
+    """`.` in PATH runs what lies in the current directory; no directory of a package has control characters."""
+    meta = parsed(**{name: f"{entry}:{HERE}/bin".encode()})
+    assert {"PATH": meta.path, "RUNTIME_PATH": meta.runtime_path, "LD_RUN_PATH": meta.ld_run_path}.get(name, meta.pkg_config_path) == (
+        f"{HERE}/bin",
+    )
+
+
+def test_variables_that_no_process_can_have_are_dropped() -> None:
+    """A NUL ends a variable for the kernel: starting anything with it fails."""
+    assert parsed(RUNTIME_ENVIRONMENT=b"A=1\0\nB\0=2\nC=3\n").runtime_environment == {"C": "3"}
+
+
+def test_a_dependency_that_is_listed_again_counts_once() -> None:
+    """A repeat moves to the end of TDEPS, as when TDEPS is composed; elsewhere the first one counts."""
+    other = Ident("acme", "other", "1", "20260102030405")
+    listed = f"{LIB}\n{other}\n{LIB}\n".encode()
+    meta = parsed(DEPS=listed, TDEPS=listed, BUILD_DEPS=listed, BUILD_TDEPS=listed)
+    assert (meta.deps, meta.build_deps) == ((LIB, other), (LIB, other))
+    assert (meta.tdeps, meta.build_tdeps) == ((other, LIB), (other, LIB))
+
+
 def test_a_package_is_a_service_by_its_user_or_by_what_it_runs() -> None:
     """SVC_USER in archives; hooks/run or run on the disk."""
     assert not parsed(default_toml=b"").is_service
@@ -104,6 +134,8 @@ def test_a_package_is_a_service_by_its_user_or_by_what_it_runs() -> None:
         {"TARGET": b"pdp11-unix"},
         {"DEPS": b"acme/lib\n"},
         {"TDEPS": b"acme/lib/1/2026\n"},
+        {"TDEPS": f"{LIB}\n{WEB}\n".encode()},
+        {"DEPS": f"{WEB}\n".encode()},
         {"BUILD_DEPS": b"not an ident\n"},
     ],
 )
@@ -155,7 +187,9 @@ WORD = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
 LINE = st.from_regex(r"[!-~]([ -~]{0,30}[!-~])?", fullmatch=True)
 DIRECTORIES = st.lists(WORD.map(lambda word: f"{HERE}/{word}"), max_size=4).map(tuple)
 IDENTS = st.lists(
-    st.builds(lambda name, number: Ident("acme", name, "1.0", f"{number:014}"), st.sampled_from("abc"), st.integers(0, 99)), max_size=4
+    st.builds(lambda name, number: Ident("acme", name, "1.0", f"{number:014}"), st.sampled_from("abc"), st.integers(0, 99)),
+    max_size=4,
+    unique=True,
 ).map(tuple)
 METADATA = st.builds(
     Metadata,
@@ -256,3 +290,9 @@ def test_reading_what_is_not_there_or_too_large(tmp_path: Path) -> None:
     (tmp_path / "IDENT").symlink_to("/etc/hostname")
     with pytest.raises(FormatError, match="is a link"):
         read(tmp_path)
+    (tmp_path / "IDENT").unlink()
+    (tmp_path / "IDENT").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FormatError, match="is a directory"):
+        read(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
