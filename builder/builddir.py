@@ -1,8 +1,8 @@
 """The working directory of one build: `<root>/cache/build/NAME-RELEASE`.
 
-Rules: one build at a time per name and release, held by a file lock that a killed build lets go; after success only the logs stay; after
-a failure everything stays for a look until the next build of the same name. Its path is the same for the same release, since compilers
-write it into what they make.
+Rules: one build at a time per name and release, held by a file lock that ends with the build and its steps, so that steps of a build that
+was killed never write into the next one; after success only the logs stay; after a failure everything stays for a look until the next
+build of the same name. Its path is the same for the same release, since compilers write it into what they make.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,10 @@ LOGS_KEPT = 10  # builds of one name whose logs stay
 
 @dataclass(frozen=True, slots=True)
 class BuildDirectory:
-    """The directories below one build's own."""
+    """The directories below one build's own. `lock` is the descriptor that holds it; steps inherit it."""
 
     path: Path
+    lock: int = -1
 
     @property
     def logs(self) -> Path:
@@ -66,25 +68,34 @@ def claimed(root: Root, ident: Ident) -> Iterator[BuildDirectory]:
         locks = (base / f".{ident.name}.lock").open("w")
     with locks:
         if not locked(locks, str(ident.release)):
-            raise ConflictError(f"build of {ident}", "is running already", next="wait for it, or give this one another --release")
+            raise ConflictError(
+                f"build of {ident}",
+                "is running already, or steps of it that was killed are",
+                next="wait, or give this one another --release",
+            )
         sweep(base, ident.name, path, locks)
         with storage(path):
             if path.exists():
                 remove(path)
             for name in ("logs", "src", "sources", "out", "home", "tmp", "steps"):
                 (path / name).mkdir(parents=True)
-        yield BuildDirectory(path)
+        yield BuildDirectory(path, locks.fileno())
 
 
 def locked(locks: IO[str], release: str) -> bool:
-    """Hold a release of a name: one byte of the name's lock file, at the release's number, until the file is closed."""
+    """Hold a release of a name: one byte of the name's lock file, at the release's number, until everybody has closed the file."""
     try:
-        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(release))
+        change(locks, fcntl.F_WRLCK, release)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             return False
         raise
     return True
+
+
+def change(locks: IO[str], kind: int, release: str) -> None:
+    """Lock or unlock a byte for the open file, not for this process: those that inherit the file share it. Does not wait."""
+    fcntl.fcntl(locks, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", kind, os.SEEK_SET, int(release), 1, 0))  # struct flock
 
 
 def sweep(base: Path, name: str, own: Path, locks: IO[str]) -> None:
@@ -100,7 +111,7 @@ def sweep(base: Path, name: str, own: Path, locks: IO[str]) -> None:
                 BuildDirectory(path).empty()
             else:
                 remove(path)
-        fcntl.lockf(locks, fcntl.LOCK_UN, 1, int(release))
+        change(locks, fcntl.F_UNLCK, release)
 
 
 def remove(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Running one command of a build: own session, own log, an end that leaves nothing behind.
 
-Rules: standard input is empty, the file mode mask is 022, the environment is exactly the given one; the command and everything in its
-process group is killed when the command ends, when it is interrupted, or at its deadline. The log is on disk from the first byte and
-bounded. Not here: what a step is (`steps`), what is said about it (`reporter`).
+Rules: standard input is empty, the file mode mask is 022, the environment is exactly the given one; the command, everything in its
+process group and what it left elsewhere (`orphans`) is killed when the command ends, when it is interrupted, or at its deadline. The log
+is on disk from the first byte and bounded. Not here: what a step is (`steps`), what is said about it (`reporter`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, Protocol
 
+from builder.orphans import adopted
 from hart.errors import BuildError
 from hart.files import storage
 from hart.limits import CHUNK, STEP_DEADLINE_S, STEP_KILL_S, STEP_LOG_MAX, STEP_TAIL_LINES
@@ -113,8 +114,28 @@ def run(
     tick: Callable[[], None] = lambda: None,
     deadline_s: float = STEP_DEADLINE_S,
     questions: Questions | None = None,
+    holding: Sequence[int] = (),
 ) -> Ended:
-    """Run a command to its end. `log` is written, `tick` called about twice a second; see Questions for the rest."""
+    """Run a command to its end. `log` is written, `tick` called about twice a second; see Questions for the rest.
+
+    `holding` are descriptors that the command and its children keep open: a lock lives as long as any of them."""
+    with adopted():
+        return run_group(argv, cwd, environ, log, tick, deadline_s, questions, holding)
+
+
+def run_group(
+    argv: Sequence[str],
+    cwd: Path,
+    environ: Mapping[str, str],
+    log: Sink,
+    tick: Callable[[], None],
+    deadline_s: float,
+    questions: Questions | None,
+    holding: Sequence[int],
+) -> Ended:
+    """The command and its process group."""
+    if not cwd.is_dir():
+        raise BuildError(str(cwd), "is no directory any more", next="does a step remove it?")
     try:
         child = subprocess.Popen(
             list(argv),
@@ -125,7 +146,7 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o022,
-            pass_fds=questions.inherited if questions else (),
+            pass_fds=(*(questions.inherited if questions else ()), *holding),
         )
     except OSError as error:
         raise BuildError(argv[0], f"cannot be run: {error.strerror}", next=f"install {Path(argv[0]).name} and build again") from error

@@ -100,6 +100,7 @@ def run_shell(session: Session, step: Step) -> None:
             environ=environ,
             log=session.reporter.tee(log),
             tick=session.reporter.tick,
+            holding=(session.directory.lock,),
         )
     except BaseException:
         session.reporter.end(ok=False)

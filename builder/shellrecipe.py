@@ -378,4 +378,5 @@ def start(talk: Talk, session: Session, environ: Mapping[str, str], work: ShellB
         log=work,
         tick=session.reporter.tick,
         questions=talk,
+        holding=(session.directory.lock,),
     )

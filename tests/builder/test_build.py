@@ -376,39 +376,6 @@ def test_errors_of_the_folder_are_found_before_the_first_step(workshop: Workshop
     assert not (workshop.root.path / "cache/build").exists()
 
 
-def test_one_build_at_a_time_for_one_release(workshop: Workshop) -> None:
-    """The second process is told so; a killed build's lock is free."""
-    import sys
-
-    from hart.ident import Ident
-
-    ident = Ident("acme", "tiny", "1.0", RELEASE)
-    lines = (
-        "import sys", "from pathlib import Path", "from builder.builddir import claimed", "from hart.ident import Ident",
-        "from hart.root import Root", "with claimed(Root(Path(sys.argv[1])), Ident.parse_full(sys.argv[2])):",
-        "    print('held', flush=True)", "    sys.stdin.read()",
-    )  # fmt: skip
-    program = "\n".join(lines)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(workshop.root.path), str(ident)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(ConflictError, match="running already"):
-        workshop.build(workshop.plan(TINY))
-    holder.kill()
-    holder.communicate()
-    assert workshop.build(workshop.plan(TINY)).ident == ident
-
-
-def test_after_a_build_only_its_logs_stay(workshop: Workshop) -> None:
-    """The working directory of a finished build is empty but for the logs."""
-    built = workshop.build(workshop.plan(TINY))
-    assert built.logs is not None
-    assert [entry.name for entry in built.logs.parent.iterdir()] == ["logs"]
-    assert sorted(entry.name for entry in built.logs.iterdir()) == ["01-install.log", "02-package.log"]
-
-
 @pytest.mark.parametrize(
     ("release", "epoch", "expected"),
     [(None, None, "20270115080000"), (None, "0", "19700101000000"), ("20260101000000", "0", "20260101000000")],

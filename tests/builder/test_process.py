@@ -124,3 +124,27 @@ def test_term_is_an_interrupt_while_building(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert done.stdout == "cleaned True\n"
+
+
+def test_a_daemon_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    """Also in a session of its own, and its own children; children that we had before are left alone."""
+    import subprocess
+
+    with subprocess.Popen(["sleep", "300"]) as ours:
+        try:
+            script = (
+                "setsid sh -c 'setsid sleep 300 & echo $! >inner; echo $$ >outer; wait' >/dev/null 2>&1 & until test -s outer; do :; done"
+            )
+            assert run(tmp_path, script)[0] == Ended(0)
+            assert [gone(int((tmp_path / name).read_text())) for name in ("outer", "inner")] == [True, True]
+            assert ours.poll() is None
+        finally:
+            ours.kill()
+
+
+def test_a_directory_that_a_step_removed_is_named(tmp_path: Path) -> None:
+    """And not the program, which is there."""
+    log = Log(tmp_path / "log")
+    with pytest.raises(BuildError, match="is no directory any more"):
+        process.run(["sh", "-c", "true"], cwd=tmp_path / "gone", environ={}, log=log)
+    log.close()
