@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,21 +59,25 @@ def test_the_walkthrough_does_what_it_says(tmp_path: Path) -> None:
     script = "set -eu\n" + "".join(f"{commands}\necho '{MARK.format(number)}'\n" for number, (commands, _) in enumerate(found))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("STEAD_", "HAB_"))}
     env = kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    shell = subprocess.Popen(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=(tmp_path / "shown").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with (tmp_path / "shown").open("wb") as out:
+        shell = subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         code = shell.wait(timeout=500)
     finally:
-        shown = (tmp_path / "shown").read_text()
-        if shell.poll() is None or running_under(tmp_path):
-            os.killpg(shell.pid, signal.SIGTERM)
+        shell.kill()
+        shell.wait()
+        for line in running_under(tmp_path):  # the servers that the shell started; none when all went well
+            with suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGTERM)
+    shown = (tmp_path / "shown").read_text()
     assert code == 0, shown
     for number, (commands, expected) in enumerate(found):
         part = shown.split(MARK.format(number))[0].rsplit("=== block ", 1)[-1].splitlines()
