@@ -7,7 +7,7 @@ some release in a store. No I/O here: `hart/archive.py` reads, `hart/tarball.py`
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from hart.errors import FormatError, LimitError
 from hart.ident import Ident
 
 STORE = "/hab/pkgs"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 
 Parts = tuple[str, ...]
 
@@ -47,7 +48,7 @@ def text(raw: bytes, *, thing: str, what: str) -> str:
         name = raw.decode()
     except UnicodeDecodeError as error:
         raise FormatError(thing, f"a {what} is not UTF-8: {raw!r}") from error
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    if CONTROL.search(name):
         raise FormatError(thing, f"a {what} has control characters: {name!r}")
     return name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hart.ident import Ident
 from hart.metafiles import INDEXED, METAFILES, Metadata, parse, read, render, reroot
 from hart.root import Root
 from hart.target import Target
+from tests.hart.building import names
 
 WEB = Ident("acme", "web", "1.0", "20260102030405")
 LIB = Ident("acme", "lib", "2", "20260102030405")
@@ -292,7 +292,7 @@ def test_reading_what_is_not_there_or_too_large(tmp_path: Path) -> None:
         read(tmp_path)
     (tmp_path / "IDENT").unlink()
     (tmp_path / "IDENT").mkdir()
-    before = len(os.listdir("/proc/self/fd"))
+    before = names(Path("/proc/self/fd"))
     with pytest.raises(FormatError, match="is a directory"):
         read(tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert names(Path("/proc/self/fd")) == before
