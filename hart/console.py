@@ -1,7 +1,8 @@
 """What people see: data as JSON or as a table, steps, warnings, errors.
 
 Rules: data goes to stdout, everything about it to stderr; colour and progress only on a terminal; rich is imported only when it is
-needed. Every command that prints data takes `--json` and then prints exactly one JSON document.
+needed. Every command that prints data takes `--json` and then prints exactly one JSON document. Data that could not be written is an
+error; a message that could not be written is not. A stream may be closed: Python then has None for it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from hart.errors import SteadError
@@ -25,12 +26,12 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int | None, /) -> None: ...
 
 
-def colourful(stream: IO[str]) -> bool:
+def colourful(stream: IO[str] | None) -> bool:
     """Whether escape codes are welcome: a terminal, and nobody said NO_COLOR."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, code: str, stream: IO[str]) -> str:
+def paint(text: str, code: str, stream: IO[str] | None) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if colourful(stream) else text
 
 
@@ -39,18 +40,60 @@ def harmless(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
+def tell(line: str) -> None:
+    """A line on standard error, when anybody can be told anything there."""
+    if sys.stderr is not None:  # else print would take standard output
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+
+
 def say(text: str) -> None:
     """One line about what is happening."""
-    print(harmless(text), file=sys.stderr, flush=True)
+    tell(harmless(text))
 
 
 def warn(text: str) -> None:
-    print(f"{paint('warning:', YELLOW, sys.stderr)} {harmless(text)}", file=sys.stderr, flush=True)
+    tell(f"{paint('warning:', YELLOW, sys.stderr)} {harmless(text)}")
+
+
+def standard_input() -> BinaryIO:
+    """What is piped to us; UsageError when it is closed."""
+    from hart.errors import UsageError
+
+    if sys.stdin is None:
+        raise UsageError("standard input", "is closed")
+    return sys.stdin.buffer
+
+
+@contextmanager
+def standard_output() -> Iterator[IO[str]]:
+    """Where data goes; all of it is written at the end. StorageError when it cannot be, BrokenPipeError when the reader left."""
+    from hart.errors import StorageError
+
+    if sys.stdout is None:
+        raise StorageError("standard output", "is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # else Python tries again when it ends, and complains
+        os.close(null)
+        if isinstance(error, BrokenPipeError) or error.errno is None:
+            raise
+        raise StorageError("standard output", os.strerror(error.errno).lower()) from error
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    with standard_output() as out:
+        for line in lines:
+            print(line, file=out)
 
 
 def show_json(data: Any) -> None:
     """Print one JSON document, ASCII-safe, keys in the order given."""
-    print(json.dumps(data, indent=2, default=str))
+    show_lines([json.dumps(data, indent=2, default=str)])
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
@@ -59,9 +102,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
         show_json([dict(row) for row in rows])
     elif not rows:
         say(empty)
-    elif not sys.stdout.isatty():  # for grep and cut: one row a line, tabs between
-        for row in rows:
-            print("\t".join(text(row.get(column)) for column in columns))
+    elif sys.stdout is None or not sys.stdout.isatty():  # for grep and cut: one row a line, tabs between
+        show_lines("\t".join(text(row.get(column)) for column in columns) for row in rows)
     else:
         from rich.console import Console
         from rich.table import Table
@@ -71,7 +113,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
             table.add_column(column.replace("_", " "), overflow="fold")
         for row in rows:
             table.add_row(*(text(row.get(column)) for column in columns))
-        Console(highlight=False, markup=False).print(table)
+        with standard_output() as out:
+            Console(file=out, highlight=False, markup=False).print(table)
 
 
 def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
@@ -80,10 +123,11 @@ def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         show_json(dict(facts))
         return
     width = max((len(name) for name in facts), default=0)
+    lines = []
     for name, value in facts.items():
-        lines = value if isinstance(value, list) else [value]
-        for number, line in enumerate(lines or ["-"]):
-            print(f"{name if number == 0 else '':<{width}}  {text(line)}")
+        values = value if isinstance(value, list) else [value]
+        lines += [f"{name if number == 0 else '':<{width}}  {text(line)}" for number, line in enumerate(values or ["-"])]
+    show_lines(lines)
 
 
 def text(value: Any) -> str:
@@ -107,22 +151,19 @@ def show_error(error: SteadError) -> None:
             "next": error.next,
             "exit_code": error.exit_code,
         }
-        print(json.dumps(shown | ({"data": error.data} if error.data else {}), default=str), file=sys.stderr)
+        tell(json.dumps(shown | ({"data": error.data} if error.data else {}), default=str))
         return
-    print(f"{paint('error:', RED, sys.stderr)} {harmless(f'{error.thing}: {error.cause}')}", file=sys.stderr)
+    tell(f"{paint('error:', RED, sys.stderr)} {harmless(f'{error.thing}: {error.cause}')}")
     if error.next:
-        print(f"  next: {harmless(error.next)}", file=sys.stderr)
+        tell(f"  next: {harmless(error.next)}")
 
 
 def show_bug(error: Exception) -> None:
     """An exception that nobody translated: our own fault, so say so and keep the trace."""
     import traceback
 
-    traceback.print_exception(error)
-    print(
-        f"{paint('bug:', RED, sys.stderr)} this is a fault of stead itself, please report it with the lines above",
-        file=sys.stderr,
-    )
+    tell("".join(traceback.format_exception(error)).rstrip("\n"))
+    tell(f"{paint('bug:', RED, sys.stderr)} this is a fault of stead itself, please report it with the lines above")
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -145,3 +147,63 @@ def test_progress_on_a_terminal_shows_the_label(monkeypatch: pytest.MonkeyPatch)
         progress(1, None)
         progress(2, 2)
     assert "downloading" in terminal.getvalue()
+
+
+SHOW = """
+import os, sys
+from hart import console
+from hart.errors import SteadError
+try:
+    exec(sys.argv[2])
+except (SteadError, BrokenPipeError) as error:
+    os.write(int(sys.argv[1]), f"{type(error).__name__}: {error}".encode())
+"""
+
+
+def show(statement: str, redirection: str) -> tuple[str, str, str]:
+    """One statement in its own process, its streams redirected as in a shell: stdout, stderr, what was raised. It exits in peace."""
+    read, write = os.pipe()
+    with os.fdopen(read) as raised:
+        command = ["bash", "-c", f'exec "$0" -c "$1" {write} "$2" {redirection}', sys.executable, SHOW, statement]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, pass_fds=[write])
+        os.close(write)
+        return done.stdout, done.stderr, raised.read()
+
+
+SHOWN = [
+    "console.show_json([1])",
+    "console.show_rows([{'a': 1}], ['a'], as_json=False, empty='')",
+    "console.show_facts({'a': 1}, as_json=False)",
+    "console.show_lines(['a'])",
+]
+
+
+@pytest.mark.parametrize("statement", SHOWN)
+@pytest.mark.parametrize(("redirection", "cause"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])
+def test_data_that_cannot_be_written_is_an_error(statement: str, redirection: str, cause: str) -> None:
+    """`stead … > FILE` on a full disk, at once and not when Python ends; nothing else is printed at its end."""
+    assert show(statement, redirection) == ("", "", f"StorageError: standard output: {cause}")
+
+
+@pytest.mark.parametrize("statement", SHOWN)
+def test_a_reader_that_left_is_noticed_before_the_end(statement: str) -> None:
+    """`stead … | true`: who runs us ends quietly, Python's own complaint at its end would come too late for that."""
+    nobody = "read, write = os.pipe(); os.close(read); os.dup2(write, 1);"
+    assert show(f"{nobody} {statement}", "") == ("", "", "BrokenPipeError: [Errno 32] Broken pipe")
+
+
+def test_messages_never_end_up_among_the_data() -> None:
+    """With standard error closed or full they are lost, that is all."""
+    said = (
+        "console.say('a'); console.warn('b'); console.show_error(SteadError('c', 'd')); console.show_bug(ValueError());"
+        "console.show_rows([], [], as_json=False, empty='e');"
+        "console.progress('f').__enter__()"
+    )
+    assert show(said, "2>&-") == ("", "", "")
+    assert show(said, "2>/dev/full") == ("", "", "")
+
+
+def test_a_closed_standard_input_is_told() -> None:
+    """Python has no object for it then."""
+    assert show("console.standard_input()", "<&-")[2] == "UsageError: standard input: is closed"
+    assert show("print(console.standard_input().read())", "<<< a") == ("b'a\\n'\n", "", "")
