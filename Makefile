@@ -35,10 +35,10 @@ check: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 4
-	@$(BIN)/pytest -q -m "not slow and not network"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not network"
 
 test: check
-	@$(BIN)/pytest -m "slow or network"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "slow or network"
 
 fix: $(READY)
 	@$(BIN)/ruff format .
