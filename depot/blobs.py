@@ -185,7 +185,8 @@ class StagedFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self.path.unlink(missing_ok=True)
+        with _disk(self.path):
+            self.path.unlink(missing_ok=True)
 
     def _check_space(self) -> None:
         self._checked = self.size

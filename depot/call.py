@@ -131,13 +131,18 @@ class Call:
         return value
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body in blocks of some 512 KiB. UsageError (400) when it is cut short, UnavailableError (408) when nothing comes."""
+        """The body in blocks of some 512 KiB. UsageError (400) when it is cut short, UnavailableError (408) when too little comes."""
         await _continue(self.request)
+        clock = asyncio.get_running_loop().time
+        started, received = clock(), 0
         batch = bytearray()
         try:
             while True:
                 async with asyncio.timeout(limits.UPLOAD_SILENCE_S):
                     block = await self.request.content.readany()
+                received += len(block)
+                if block:
+                    check_pace(received, clock() - started)
                 batch += block
                 if len(batch) >= limits.UPLOAD_BATCH or not block:
                     if batch:
@@ -147,9 +152,15 @@ class Call:
                     return
         except TimeoutError:
             cause = f"has sent nothing for {limits.UPLOAD_SILENCE_S:.0f} seconds"
-            raise UnavailableError("this upload", cause, status=408) from None
+            raise UnavailableError("this request", cause, status=408) from None
         except (web.RequestPayloadError, HttpProcessingError, OSError) as error:
             raise UsageError("this request", "ends before its body does") from error
+
+
+def check_pace(received: int, elapsed_s: float) -> None:
+    """UnavailableError (408) once a body is slower than the lowest rate on average, after its grace."""
+    if received < limits.UPLOAD_SLOWEST * (elapsed_s - limits.UPLOAD_GRACE_S):
+        raise UnavailableError("this request", f"is slower than {limits.UPLOAD_SLOWEST} bytes a second", status=408)
 
 
 async def _continue(request: web.Request) -> None:

@@ -1,7 +1,7 @@
 """Publishing an artifact, in the one allowed order (threats 4.1).
 
  1. Refuse what the URL alone decides: not fully qualified, unserved target, published already. The caller has authorised the account.
- 2. Stream the body into a staged file, hashing and counting, under a cap, a lowest rate and the disk's reserve.
+ 2. Stream the body into a staged file, hashing and counting, under a cap and the disk's reserve.
  3. The whole file has the checksum that was announced.
  4. The header names a public key that was uploaded for this origin, and that key signed exactly these bytes; only then unpack anything.
  5. IDENT and TARGET inside are those of the URL; the package's type is that of its earlier releases.
@@ -52,12 +52,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """What an upload may be. Bytes and seconds."""
+    """What an upload may be. Bytes."""
 
     max_bytes: int
     targets: Collection[Target]
-    grace_s: float = limits.UPLOAD_GRACE_S
-    slowest: int = limits.UPLOAD_SLOWEST
 
 
 # --- rules (pure)
@@ -85,12 +83,6 @@ def check_bytes(offer: Offer, existing: Package | None, checksum: str) -> None:
         raise refused(f"upload of {offer.ident}", f"has checksum {checksum}, not {offer.checksum}", "ds:up:3")
     if existing is not None and existing.new.checksum != checksum:
         raise refused(f"upload of {offer.ident}", f"is published with checksum {existing.new.checksum}", "ds:up:4")
-
-
-def check_pace(received: int, elapsed_s: float, caps: Caps) -> None:
-    """UnavailableError (408) once an upload is slower than the lowest rate on average."""
-    if elapsed_s > caps.grace_s and received < caps.slowest * (elapsed_s - caps.grace_s):
-        raise UnavailableError("this upload", f"is slower than {caps.slowest} bytes a second", status=408)
 
 
 def describe(offer: Offer, key: KeyName, metadata: Metadata, *, checksum: str, size: int, earlier_type: str | None) -> NewPackage:
@@ -139,21 +131,21 @@ class Publisher:
         if self._under_way >= limits.UPLOADS:
             raise UnavailableError("this depot", f"has {limits.UPLOADS} uploads under way", next="try again later")
         self._under_way += 1
-        staged: Staged | None = None
         try:
             staged = await self._in_thread(self._store.blobs.stage)
-            await self._receive(staged, body)
-            check_bytes(offer, existing, staged.checksum())
-            key, metadata = await self._verify(offer, staged)
-            check_target(metadata.target, self._caps)
-            return await self._enter(offer, staged, key, metadata, by)
+            try:
+                await self._receive(staged, body)
+                check_bytes(offer, existing, staged.checksum())
+                key, metadata = await self._verify(offer, staged)
+                check_target(metadata.target, self._caps)
+                return await self._enter(offer, staged, key, metadata, by)
+            finally:
+                staged.discard()
         except StorageError as error:
             self._store.note_failure(error)
             raise
         finally:
             self._under_way -= 1
-            if staged is not None:
-                staged.discard()
 
     async def _check_offer(self, offer: Offer, announced: int | None) -> Package | None:
         self._store.check_writable()
@@ -168,10 +160,7 @@ class Publisher:
         return existing
 
     async def _receive(self, staged: Staged, body: AsyncIterator[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         async for block in body:
-            check_pace(staged.size, loop.time() - started, self._caps)
             if staged.size + len(block) > self._caps.max_bytes:
                 raise LimitError("this upload", f"is larger than {self._caps.max_bytes} bytes")
             await self._in_thread(partial(staged.write, block))

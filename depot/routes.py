@@ -181,11 +181,6 @@ def error_of(status: int, thing: str, text: str = "") -> SteadError:
             return made(FormatError, f"the depot refused it with {status}")
 
 
-def may_retry(status: int) -> bool:
-    """Whether the same request may succeed later: server faults, but neither an unserved target nor a full disk."""
-    return status in (408, 429) or (status >= 500 and status not in (501, 507))
-
-
 def problem(error: SteadError) -> dict[str, Any]:
     """The body for a client that accepts `application/problem+json` (RFC 9457)."""
     shown = {"type": "about:blank", "title": type(error).__name__, "status": status_of(error), "detail": f"{error.thing}: {error.cause}"}
@@ -201,7 +196,6 @@ def problem_text(body: Mapping[str, Any]) -> str:
 # --- headers
 
 _AGENT = re.compile(r"\((?P<target>\w+-\w+(?:-\w+)?);")
-_ETAG = re.compile(r'"([0-9a-f]{64})"')
 
 
 def user_agent(version: str, target: str, kernel: str) -> str:
@@ -218,12 +212,6 @@ def target_of_user_agent(agent: str) -> str | None:
 def etag(checksum: str) -> str:
     """A strong ETag: the artifact's checksum, since content under one name never changes."""
     return f'"{checksum}"'
-
-
-def checksum_of_etag(value: str | None) -> str | None:
-    """The checksum in an ETag that `etag` made, else None."""
-    found = _ETAG.fullmatch(value or "")
-    return found[1] if found else None
 
 
 # --- bodies

@@ -43,7 +43,10 @@ async def origin_create(call: Call) -> web.Response:
         raise UsageError("this request", "has no name for the origin")
     if not ORIGIN.fullmatch(name):
         raise InputError(f"origin {name!r}", "is not an origin name", next="use a-z, 0-9, `-` and `_`", status=417)
-    if body.get("default_package_visibility", "public") != "public":  # storing them as public instead would publish what was meant private
+    if body.get("default_package_visibility") not in (
+        None,
+        "public",
+    ):  # storing them as public instead would publish what was meant private
         raise InputError(f"origin {name}", "cannot be private", text="this depot has no private packages")
     made = await call.write(lambda writer: writer.add_origin(name, token.account_id), token)
     return answer(answers.origin_made(made), status=201)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
@@ -36,6 +37,10 @@ async def list_packages(call: Call) -> web.Response:
 
 
 async def search(call: Call) -> web.Response:
+    try:
+        unquote_to_bytes(call.request.raw_path.partition("?")[0]).decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("this search", "is not percent-encoded UTF-8") from error
     terms = tuple(call.part("query").lower().replace("/", " ").split())[: limits.SEARCH_TERMS]
     return await list_pages(call, Wanted(terms=terms or ("",), distinct=call.flag("distinct")))
 
@@ -77,8 +82,7 @@ async def package_answer(call: Call, find: Callable[[Reader], Package | None], *
     found = await call.read(find)
     if found is None:
         raise NotFoundError(call.request.path, "is not published here")
-    headers = {"Cache-Control": cache, "ETag": routes.etag(found.new.checksum)} if cache != routes.NO_CACHE else {"Cache-Control": cache}
-    return answer(answers.package(found, brief=brief), headers=headers)
+    return answer(answers.package(found, brief=brief), headers={"Cache-Control": cache})
 
 
 async def package_channels(call: Call) -> web.Response:

@@ -1,8 +1,8 @@
 """The depot's HTTP server: which request goes where, who is asking, and what is refused before anything is read.
 
-Rules: a wrong token is 401 on every route, public ones too; an unknown path and a known path with another method are 404; an error has an
-empty body unless the client accepts a problem document; compressed bodies are refused. Nothing of a request is logged but method, path,
-status, time, account. A connection that sends no whole request in time is closed.
+Rules: a wrong token is 401 on every path, public and unknown ones too; an unknown path and a known path with another method are 404; an
+error has an empty body unless the client accepts a problem document; compressed bodies and HTTP/0.9 are refused. Nothing of a request is
+logged but method, path, status, time, account. A connection that sends no whole request in time is closed.
 Source: reference: depot API 0; threats 3.4 (aiohttp), S27, S29. Not here: what requests do (depot/serve_*.py), processes (depot/admin.py).
 """
 
@@ -66,7 +66,7 @@ HANDLERS: Final[dict[Route, Handler]] = {
 }
 ALSO_HEAD: Final = (routes.STATUS, routes.DOWNLOAD)
 
-ACCOUNT: Final = web.RequestKey("account", str)
+TOKEN: Final = web.RequestKey("token", StoredToken)  # absent for anonymous requests
 
 
 class Traffic:
@@ -92,13 +92,15 @@ class Traffic:
 
 
 TRAFFIC: Final = web.AppKey("traffic", Traffic)
+DEPOT: Final = web.AppKey("depot", Depot)
 
 
 def application(depot: Depot) -> web.Application:
     """The web application of one depot."""
-    app = web.Application(middlewares=[_counted, _border], client_max_size=limits.REQUEST_TEXT_MAX)
+    app = web.Application(middlewares=[_counted, _border, _known], client_max_size=limits.REQUEST_TEXT_MAX)
     app[serve_download.PROVEN] = serve_download.Proven(asyncio.get_running_loop().time)
     app[TRAFFIC] = Traffic()
+    app[DEPOT] = depot
     app.on_response_prepare.append(_without_version)
     for route in routes.ROUTES:
         handler = _entry(depot, HANDLERS[route])
@@ -109,12 +111,18 @@ def application(depot: Depot) -> web.Application:
 
 def _entry(depot: Depot, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def enter(request: web.Request) -> web.StreamResponse:
-        token = await _identify(depot, request)
-        if token is not None:
-            request[ACCOUNT] = token.account
-        return await handler(Call(request, depot, token))
+        return await handler(Call(request, depot, request.get(TOKEN)))
 
     return enter
+
+
+@web.middleware
+async def _known(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Who is asking comes before what is asked: a wrong token is 401 where there is no path, too."""
+    token = await _identify(request.app[DEPOT], request)
+    if token is not None:
+        request[TOKEN] = token
+    return await handler(request)
 
 
 async def _identify(depot: Depot, request: web.Request) -> StoredToken | None:
@@ -149,7 +157,7 @@ async def _border(request: web.Request, handler: Callable[[web.Request], Awaitab
     started = loop.time()
     cause = ""
     try:
-        _refuse_compressed(request)
+        _refuse_unusual(request)
         response = await handler(request)
     except SteadError as error:
         response, cause = _refuse(request, error), str(error)
@@ -157,7 +165,7 @@ async def _border(request: web.Request, handler: Callable[[web.Request], Awaitab
         status = 404 if error.status == 405 else error.status
         response = _refuse(request, NotFoundError(request.path, "does not exist")) if status == 404 else empty(status)
     except (ConnectionError, TimeoutError):
-        log("request.lost", method=request.method, path=request.path[: limits.LOGGED_PATH], account=request.get(ACCOUNT))
+        log("request.lost", method=request.method, path=request.path[: limits.LOGGED_PATH], account=_account(request))
         raise
     except Exception as error:  # noqa: BLE001  the border: anything that arrives here is our own bug, and one request must not be more
         log("request.bug", method=request.method, path=request.path[: limits.LOGGED_PATH], error=repr(error), trace=_trace(error))
@@ -169,14 +177,22 @@ async def _border(request: web.Request, handler: Callable[[web.Request], Awaitab
             path=request.path[: limits.LOGGED_PATH],
             status=response.status,
             ms=round((loop.time() - started) * 1000, 1),
-            account=request.get(ACCOUNT),
+            account=_account(request),
             remote=request.remote,
             **({"cause": cause} if cause else {}),
         )
     return response
 
 
-def _refuse_compressed(request: web.Request) -> None:
+def _account(request: web.Request) -> str | None:
+    token = request.get(TOKEN)
+    return None if token is None else token.account
+
+
+def _refuse_unusual(request: web.Request) -> None:
+    """What is valid HTTP to the parser, and nothing that a client of ours says."""
+    if request.version < (1, 0):
+        raise UsageError("this request", "is HTTP/0.9")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UsageError("this request", "has a compressed body", status=415)
 

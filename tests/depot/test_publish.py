@@ -109,16 +109,6 @@ def test_an_artifact_that_is_not_what_the_url_says_is_refused(meta: Metadata, ea
     assert status_of(caught.value) == 422
 
 
-def test_a_slow_upload_is_given_up_only_after_its_grace() -> None:
-    """4 KiB a second on average from then on."""
-    caps = Caps(max_bytes=1, targets=(), grace_s=30.0, slowest=4096)
-    publish.check_pace(0, 30.0, caps)
-    publish.check_pace(4096, 31.0, caps)
-    with pytest.raises(UnavailableError) as caught:
-        publish.check_pace(4095, 31.0, caps)
-    assert status_of(caught.value) == 408
-
-
 # --- the order
 
 
@@ -283,6 +273,24 @@ async def test_a_failed_fsync_makes_the_depot_read_only(tmp_path: Path, monkeypa
         assert shop.store.read_only
         assert isinstance(await shop.refusal(made), UnavailableError)
         assert await shop.store.read(lambda reader: reader.origin("acme")) is not None
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_cannot_remove_has_failed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S25: EIO of unlink is no bug of ours and no success: 503, nothing published, read-only."""
+
+    def fail(_path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with counter(tmp_path) as shop:
+        made = artifact(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(blobs.Path, "unlink", fail)
+            with pytest.raises(StorageError) as caught:
+                await shop.publish(made)
+            assert status_of(caught.value) == 503
+        assert shop.store.read_only
+        assert await shop.store.read(lambda reader: reader.package(made.ident, str(made.target))) is None
 
 
 @pytest.mark.asyncio

@@ -93,7 +93,7 @@ def test_a_status_is_an_error_and_says_whether_to_try_again(status: int, family:
     error = routes.error_of(status, "package core/x")
     assert type(error) is family
     assert routes.status_of(error) == status
-    assert routes.may_retry(status) is again
+    assert isinstance(error, UnavailableError) is again  # what depot/transport.py asks again after
 
 
 def test_a_problem_document_carries_thing_cause_and_next() -> None:
@@ -112,9 +112,7 @@ def test_the_user_agent_names_the_target() -> None:
 
 def test_an_etag_is_the_checksum() -> None:
     """So a client can bind a download to what it was told."""
-    assert routes.checksum_of_etag(routes.etag("ab" * 32)) == "ab" * 32
-    assert routes.checksum_of_etag('W/"x"') is None
-    assert routes.checksum_of_etag(None) is None
+    assert routes.etag("ab" * 32) == f'"{"ab" * 32}"'
 
 
 def test_times_are_naive_iso_with_six_digits_of_microseconds() -> None:

@@ -43,6 +43,7 @@ async def test_creating_an_origin_wants_an_admin_token_and_a_name(tmp_path: Path
             (token, {}, 400),
             (token, {"name": "acme", "default_package_visibility": "private"}, 422),
             (token, {"name": "acme", "default_package_visibility": "public"}, 201),
+            (token, {"name": "other", "default_package_visibility": None}, 201),
             (token, {"name": "acme"}, 409),
         ):
             assert (await depot.ask(routes.ORIGIN_CREATE, token=by, json=body)).status == status, body

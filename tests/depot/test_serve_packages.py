@@ -143,6 +143,7 @@ async def test_a_package_has_every_field_that_clients_read(tmp_path: Path) -> No
         assert (body["manifest"], body["config"]) == ("", "")
         assert len(body["created_at"]) == len("2026-01-01T00:00:00.000000")
         assert shown.headers["Cache-Control"] == routes.CACHE_YEAR
+        assert "ETag" not in shown.headers  # the artifact's checksum would stay while the channels change
         inside = (await depot.ask(routes.CHANNEL_PACKAGE, channel="unstable", **parts(made.ident))).json
         assert (inside["manifest"], inside["config"]) == ("# made for a test\n", "port = 80\n")
 
@@ -235,6 +236,7 @@ async def test_a_search_finds_names_by_words_and_beginnings(tmp_path: Path) -> N
         for text, names in (("adm", ["web-admin"]), ("acme/w", ["web", "web-admin"]), ("WEB", ["web", "web-admin"]), ("x'--", [])):
             found = await depot.ask(routes.SEARCH.path(query=text), query={"distinct": "true"})
             assert [row["name"] for row in found.json["data"]] == names, text
+        assert await depot.get("/v1/depot/pkgs/search/w%FF") == 422  # no text at all
 
 
 async def test_versions_and_channels_of_a_package(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from depot import routes, tokens
+from depot.call import check_pace
 from depot.server import ALSO_HEAD, HANDLERS
 from hart import limits
+from hart.errors import UnavailableError
 from hart.target import Target
 from tests.depot.conformance.artifacts import artifact, ident
 from tests.depot.conformance.house import House, house, parts
@@ -35,6 +37,15 @@ async def raw(depot: House, data: bytes, *, then_close: bool = False) -> bytes:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def test_a_slow_body_is_given_up_only_after_its_grace() -> None:
+    """4 KiB a second on average from then on."""
+    check_pace(0, limits.UPLOAD_GRACE_S)
+    check_pace(limits.UPLOAD_SLOWEST, limits.UPLOAD_GRACE_S + 1)
+    with pytest.raises(UnavailableError) as caught:
+        check_pace(limits.UPLOAD_SLOWEST - 1, limits.UPLOAD_GRACE_S + 1)
+    assert routes.status_of(caught.value) == 408
 
 
 async def test_every_route_has_a_handler() -> None:
@@ -71,6 +82,14 @@ async def test_a_wrong_token_is_401_on_public_routes_too(tmp_path: Path) -> None
             answer = await depot.ask(routes.STATUS, headers={"Authorization": header})
             assert (answer.status, answer.data, answer.headers["WWW-Authenticate"]) == (401, b"", "Bearer"), header
         assert (await depot.ask(routes.STATUS, token=good)).status == 200
+
+
+async def test_a_wrong_token_is_401_before_there_is_a_path(tmp_path: Path) -> None:
+    """Who is asking is looked at before what is asked, as Builder does."""
+    async with house(tmp_path) as depot:
+        assert (await depot.ask("/nowhere", token="stead_wrong")).status == 401
+        assert (await depot.ask(routes.STATUS, method="PATCH", token="stead_wrong")).status == 401
+        assert (await depot.ask("/nowhere", token=await depot.token())).status == 404
 
 
 async def test_a_revoked_token_stops_working_at_once(tmp_path: Path) -> None:
@@ -183,13 +202,15 @@ BAD_HTTP = {
     "an unknown expectation": b"POST /v1/depot/origins HTTP/1.1\r\nHost: x\r\nExpect: a-miracle\r\nConnection: close\r\n\r\n",
 }
 
+WHOLE = ("HTTP/0.9",)  # answered as it is: after the end of the stream nothing would be answered, good or bad
+
 
 @pytest.mark.parametrize("name", BAD_HTTP)
 async def test_bad_http_is_refused_or_the_connection_closed(tmp_path: Path, name: str) -> None:
     """S29: never a 2xx, and the server goes on."""
     async with house(tmp_path) as depot:
-        answer = await raw(depot, BAD_HTTP[name], then_close=True)
-        assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer[:200]
+        answer = await raw(depot, BAD_HTTP[name], then_close=name not in WHOLE)
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4", b"HTTP/0.9 4")), answer[:200]
         assert (await depot.ask(routes.STATUS)).status == 200
 
 
@@ -222,6 +243,27 @@ async def test_an_absolute_url_is_served_as_its_path(tmp_path: Path) -> None:
     async with house(tmp_path) as depot:
         answer = await raw(depot, b"GET http://elsewhere/v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("route", [routes.UPLOAD, routes.ORIGIN_CREATE])
+async def test_a_body_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: routes.Route) -> None:
+    """S29: one byte now and then is no silence, but too slow: 408, and the connection is closed, whatever the body is for."""
+    monkeypatch.setattr(limits, "UPLOAD_GRACE_S", 0.2)
+    async with house(tmp_path) as depot:
+        token = await depot.acme()
+        path = depot.prefix + route.path(**parts(ident())) + f"?checksum={'0' * 64}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", depot.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 60000\r\n\r\n".encode())
+        answer = asyncio.ensure_future(reader.read())
+        async with asyncio.timeout(20):
+            while not answer.done():
+                writer.write(b"x")
+                await asyncio.wait([answer], timeout=0.05)
+        assert (await answer).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        await depot.idle()
 
 
 async def test_a_connection_that_never_sends_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
