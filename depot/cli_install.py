@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from depot.binlink import DEFAULT_DIR
 from depot.cli_options import chosen, depot_options, json_option, make_depot, target_text
 from hart.cli_keys import cache_options, key_cache
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from hart.keys import KeyCache
 
 DEFAULT_CHANNEL = "stable"
-DEFAULT_LINKS = "/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Wish:
 @depot_options
 @cache_options
 @click.option("-b", "--binlink", is_flag=True, help="Link the package's programs into --binlink-dir.")
-@click.option("--binlink-dir", metavar="DIR", help=f"Default STEAD_BINLINK_DIR, HAB_BINLINK_DIR, else {DEFAULT_LINKS}.")
+@click.option("--binlink-dir", metavar="DIR", help=f"Default STEAD_BINLINK_DIR, HAB_BINLINK_DIR, else {DEFAULT_DIR}.")
 @click.option("-f", "--force", is_flag=True, help="With --binlink: replace links that lead elsewhere.")
 @click.option("--ignore-install-hook", is_flag=True, help="Do not run install hooks.")
 @click.option("--own-user", is_flag=True, help="Run install hooks as your own user, whatever user their packages name.")
@@ -73,7 +73,7 @@ def install(packages: tuple[str, ...], root: str | None, cache_key_path: str | N
     switch = may_switch() and not options["own_user"]
     wanted = [_argument(each) for each in packages]
     depot = None if options["offline"] else make_depot(options["url"], options["auth"])
-    links = Path(chosen(options["binlink_dir"], "STEAD_BINLINK_DIR", "HAB_BINLINK_DIR") or DEFAULT_LINKS)
+    links = Path(chosen(options["binlink_dir"], "STEAD_BINLINK_DIR", "HAB_BINLINK_DIR") or DEFAULT_DIR)
 
     shown = []
     for each in wanted:

@@ -133,7 +133,7 @@ def promote(
 @json_option
 def demote(ident: str, channel: str, target: str | None, url: str | None, auth: str | None, *, as_json: bool) -> None:
     """Take the release IDENT, fully qualified, out of CHANNEL. It stays published."""
-    from depot.client import UNSTABLE
+    from depot.channels import UNSTABLE
     from hart.errors import DeniedError, InputError, NotFoundError
     from hart.ident import Ident
 

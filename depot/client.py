@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Self
 
 from depot import download as downloads
 from depot import records, routes
+from depot.channels import NAME as CHANNEL
+from depot.channels import UNSTABLE
 from depot.records import RemoteChannel, RemoteOrigin, RemotePackage
 from depot.transport import Answer, Pace, Question, Retrying, Sleep, Transport
 from hart.console import Progress
@@ -28,8 +30,6 @@ from hart.limits import CHANNELS_ASKED_MAX, DEPOT_ANSWER_MAX, DEPOT_KEY_MAX, DEP
 
 if TYPE_CHECKING:
     from hart.keys import KeyName
-
-UNSTABLE = "unstable"  # every release is in it for ever, so it answers for the depot as a whole, and by target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class Depot:
 
     async def package(self, ident: Ident, *, target: str) -> RemotePackage | None:
         """A fully qualified release's record, whatever channels it is in; None when the depot does not have it."""
-        assert ident.is_full, ident
+        assert ident.is_full, ident  # every release is in unstable for ever: it answers for the whole depot, and by target
         return await self.latest(ident, channel=UNSTABLE, target=target)
 
     async def download(self, ident: Ident, *, target: str, into: Path, progress: Progress = quiet) -> Path:
@@ -210,7 +210,7 @@ class Depot:
         if answer.status == 404:  # a depot answers an empty list for an origin that it does not know
             raise self._no_depot(thing)
         names = [channel.name for channel in records.channels(answer.body, thing)]
-        usable = [name for name in names if records.CHANNEL.fullmatch(name)][:CHANNELS_ASKED_MAX]
+        usable = [name for name in names if CHANNEL.fullmatch(name)][:CHANNELS_ASKED_MAX]
         heads = await asyncio.gather(*(self.latest(ident, channel=name, target=target) for name in usable))
         return [(name, head) for name, head in zip(usable, heads, strict=True) if head is not None]
 
@@ -248,7 +248,10 @@ class Depot:
     async def origin(self, name: str) -> RemoteOrigin:
         """Raises NotFoundError."""
         answer = await self._ask(routes.ORIGIN_SHOW, {"origin": _origin(name)}, f"origin {name}")
-        return records.origin(answer.body, f"origin {name}")
+        found = records.origin(answer.body, f"origin {name}")
+        if found.name != name:
+            raise TrustError(f"origin {name}", f"the depot answered with {found.name!r}", next="tell the depot's operator")
+        return found
 
     async def public_keys(self, origin: str) -> list[KeyName]:
         """The names of an origin's public signing keys, newest first."""
@@ -335,7 +338,7 @@ def _parts(ident: Ident) -> dict[str, str]:
 
 
 def _channel(name: str) -> str:
-    if not records.CHANNEL.fullmatch(name):
+    if not CHANNEL.fullmatch(name):
         raise UsageError(f"channel {name!r}", "is not a channel's name", next="letters, digits, `.`, `_` and `-`, for example stable")
     return name
 

@@ -18,7 +18,6 @@ from hart.errors import FormatError, SteadError
 from hart.ident import Ident
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
-CHANNEL = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 REVISION = re.compile(r"[0-9]{14}")
 
 

@@ -14,7 +14,7 @@ import json
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -154,7 +154,9 @@ class Transport:
         if offset:  # If-Range: without it a depot that has other bytes by now would send their tail
             headers |= {"Range": f"bytes={offset}-", "If-Range": routes.etag(wanted.checksum)}
         with self._border(question.thing):
-            async with self._request(question, headers=headers, timeout=timeout) as response:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(pace.request_s):  # the answer's head, whatever comes before it and however slowly
+                    response = await stack.enter_async_context(self._request(question, headers=headers, timeout=timeout))
                 if response.status == 416 and offset:
                     raise UnavailableError(question.thing, "the depot's file ends before the part that is here", restart=True)
                 await self._refuse(response, question, (200, 206) if offset else (200,))
@@ -267,7 +269,9 @@ class Transport:
                 raise UnavailableError(thing, f"{self.base} closed the connection", next="try again later") from error
             case aiohttp.ClientResponseError():
                 raise FormatError(
-                    thing, f"{self.base} does not speak HTTP as we know it: {error.message[:200]!r}", next="is this URL a depot's?"
+                    thing,
+                    f"{self.base} does not speak HTTP as we know it: {error.message.partition(chr(10))[0][:200]!r}",
+                    next="is this URL a depot's?",
                 ) from error
             case _:
                 raise UnavailableError(thing, f"talking to {self.base} failed: {type(error).__name__}", next="try again later") from error
@@ -321,4 +325,4 @@ def _said(body: bytes, thing: str) -> str:
     except (ValueError, RecursionError):
         return ""
     text = routes.problem_text(problem).removeprefix(f"{thing}: ") if isinstance(problem, dict) else ""
-    return "".join(char if char.isprintable() else " " for char in text)[:500]
+    return "".join(char if char.isprintable() else " " for char in text)[:500].strip()

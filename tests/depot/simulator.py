@@ -85,6 +85,7 @@ class Faults:
     instead: bytes | None = None  # download: these bytes for every package
     endless: bool = False  # download: a body without length that never ends
     trickle: bool = False  # download: one byte now, one byte later
+    instead_of_head: bytes | None = None  # download: after the begin of an answer, these bytes again and again
     file_name: str | None = None
     size: int | None = None  # the record's size
     no_range: bool = False  # as Builder: no Range, no ETag, no length
@@ -262,6 +263,8 @@ class Simulator:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(data):
                 return web.Response(status=416, body=b"")
+        if faults.instead_of_head is not None:
+            return await self._headless(request, faults.instead_of_head)
         response = web.StreamResponse(status=206 if ranged else 200)
         response.headers[routes.X_FILENAME] = faults.file_name or stored.ident.archive_name(TARGET)
         if ranged:
@@ -273,6 +276,16 @@ class Simulator:
             response.headers["Content-Encoding"] = faults.encoding
         await response.prepare(request)
         return await self._body(request, response, data[start:])
+
+    async def _headless(self, request: web.Request, again: bytes) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None
+        transport.write(b"" if again.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\nX: ")
+        while not self._ending.is_set() and not transport.is_closing():
+            transport.write(again)
+            await asyncio.sleep(0.01)
+        transport.close()
+        return web.Response()
 
     async def _body(self, request: web.Request, response: web.StreamResponse, data: bytes) -> web.StreamResponse:
         faults = self.faults

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -531,6 +532,27 @@ async def test_fetch_gives_up_on_a_trickle(simulator: Simulator, tmp_path: Path)
     async with Clientele(simulator).client() as depot:
         with pytest.raises(UnavailableError, match="slower"):
             await fetch(depot, tmp_path / "cache")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("head", [b"HTTP/1.1 102 Processing\r\n\r\n", b"x"])
+async def test_fetch_gives_up_on_an_answer_that_never_begins(simulator: Simulator, tmp_path: Path, head: bytes) -> None:
+    """S09: neither interim answers nor a header byte now and then put off the deadline for the answer's head."""
+    simulator.add(artifact(tmp_path / "made"))
+    simulator.faults.instead_of_head = head
+    async with asyncio.timeout(20), Clientele(simulator).client(pace=replace(BRISK, request_s=0.3)) as depot:
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            await fetch(depot, tmp_path / "cache")
+
+
+@pytest.mark.asyncio
+async def test_an_origin_of_another_name_is_refused(simulator: Simulator) -> None:
+    """As with packages: an answer about something else is no answer."""
+    simulator.channels["acme"] = set()
+    simulator.faults.body = b'{"name": "evil", "owner_account": "eve"}'
+    async with Clientele(simulator).client() as depot:
+        with pytest.raises(TrustError, match="evil"):
+            await depot.origin("acme")
 
 
 @pytest.mark.asyncio
