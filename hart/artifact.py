@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from hart.errors import ConflictError, FormatError, LimitError, TrustError
-from hart.files import storage, writing
+from hart.files import open_regular, storage, writing
 from hart.ident import Ident
 from hart.keyfile import KeyName, PublicSigningKey, SecretSigningKey, decode_base64
 from hart.limits import CHUNK, HEADER_LINE_MAX, PAYLOAD_MAX
@@ -117,7 +117,7 @@ def sign_bytes(payload: bytes, key: SecretSigningKey) -> bytes:
 
 def sign_payload(payload: Path, out: Path, key: SecretSigningKey) -> None:
     """Sign a file of any size into another, which appears whole or not at all; ConflictError when the payload changes meanwhile."""
-    with storage(payload), payload.open("rb") as source:
+    with open_regular(payload) as source:
         digest, size = _digest(source, thing=str(payload))
         source.seek(0)
         with writing(out) as sink:

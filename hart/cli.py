@@ -63,13 +63,13 @@ def list_installed(ident: str | None, origin: str | None, root: str | None, *, e
 @json_option
 def path(ident: str, root: str | None, *, as_json: bool) -> None:
     """Print where the newest installed package that satisfies IDENT is."""
-    from hart.console import show_json
+    from hart.console import show_json, show_lines
 
     package = tree_at(root).get(parse_ident(ident))
     if as_json:
         show_json({"ident": str(package.ident), "path": str(package.path)})
     else:
-        click.echo(str(package.path))
+        show_lines([str(package.path)])
 
 
 @click.command("env")
@@ -78,18 +78,21 @@ def path(ident: str, root: str | None, *, as_json: bool) -> None:
 @json_option
 def env(ident: str, root: str | None, *, as_json: bool) -> None:
     """Print a package's runtime environment, as lines for a shell."""
+    import re
     import shlex
 
     from hart.closure import runtime_environment
-    from hart.console import show_json
+    from hart.console import show_json, show_lines, warn
 
     tree = tree_at(root)
     variables = runtime_environment(tree.complete_metadata(tree.get(parse_ident(ident))))
     if as_json:
         show_json(variables)
         return
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
+    if odd := variables.keys() - names:  # a shell would run what stands in them
+        warn(f"variables that no shell can set are left out: {', '.join(sorted(odd))}")
+    show_lines(f"export {name}={shlex.quote(variables[name])}" for name in names)
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

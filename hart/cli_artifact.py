@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from hart.cli_keys import cache_options, chosen_origin, key_cache
 if TYPE_CHECKING:
     from hart.artifact import Header
     from hart.keys import KeyCache
-    from hart.package import Artifact
 
 _FILE = click.Path(path_type=Path)
 _XZ_MAGIC = b"\xfd7zXZ\x00"
@@ -40,17 +38,19 @@ def header(source: Path, *, as_json: bool) -> None:
 def hash_files(sources: tuple[Path, ...], *, as_json: bool) -> None:
     """Print the BLAKE2b checksum of each SOURCE, or of each file that a line of standard input names."""
     from hart.artifact import checksum
-    from hart.console import show_json
+    from hart.console import show_json, standard_input, standard_output
     from hart.errors import UsageError
 
-    paths = sources or tuple(Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in sys.stdin.buffer if line.strip())
+    paths = sources or tuple(Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in standard_input() if line.strip())
     if any("\0" in str(path) for path in paths):
         raise UsageError("standard input", "has a NUL character", next="one file name a line, for example from find without -print0")
     if as_json:
         show_json([{"path": str(path), "blake2b": checksum(path)} for path in paths])
         return
     for path in paths:
-        click.echo(f"{checksum(path)}  ".encode() + os.fsencode(path))  # a name need not be UTF-8
+        digest = checksum(path)
+        with standard_output() as out:
+            out.buffer.write(f"{digest}  ".encode() + os.fsencode(path) + b"\n")  # a name need not be UTF-8
 
 
 @click.command("sign")
@@ -76,12 +76,16 @@ def sign(origin: str | None, source: Path, dest: Path, root: str | None, cache_k
 def verify(source: str, root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """Verify a signed file, or an installed package file by file, with the keys in the key cache."""
     from hart.errors import NotFoundError
+    from hart.files import storage
 
     keys = key_cache(root, cache_key_path)
     path = Path(source)
-    if path.is_file():
+    is_path = path.suffix == ".hart" or path.is_absolute() or "/" not in source
+    with storage(path):
+        is_file = path.exists() if is_path else path.is_file()
+    if is_file:
         _verify_file(path, keys, as_json=as_json)
-    elif path.suffix == ".hart" or path.is_absolute() or "/" not in source:
+    elif is_path:
         raise NotFoundError(source, "no such file", next="stead pkg verify FILE, or stead pkg verify ORIGIN/NAME for an installed package")
     else:
         _verify_installed(source, root, keys, as_json=as_json)
@@ -91,20 +95,22 @@ def _verify_file(path: Path, keys: KeyCache, *, as_json: bool) -> None:
     from hart import artifact
     from hart.console import show_facts
     from hart.errors import InputError
-    from hart.files import storage
+    from hart.files import open_regular
+    from hart.package import read_metadata
 
-    with storage(path), path.open("rb") as stream:
+    ident = None
+    with open_regular(path) as stream:
         verified = artifact.verify(stream, keys.public, thing=str(path))
         is_xz = stream.read(len(_XZ_MAGIC)) == _XZ_MAGIC
-    ident = None
-    if is_xz or path.suffix == ".hart":
-        try:
-            ident = _package(path).metadata.ident
-        except InputError:
-            if path.suffix == ".hart":
-                raise  # it says that it is a package; any other signed file may be what it likes
-        else:
-            artifact.authorise_key(verified.header.key, ident)
+        stream.seek(verified.header.payload_offset)
+        if is_xz or path.suffix == ".hart":
+            try:
+                ident = read_metadata(stream, thing=str(path)).ident
+            except InputError:
+                if path.suffix == ".hart":
+                    raise  # it says that it is a package; any other signed file may be what it likes
+            else:
+                artifact.authorise_key(verified.header.key, ident)
     facts = {
         "file": str(path),
         "signed_by": str(verified.header.key),
@@ -144,8 +150,9 @@ def info(source: Path, *, as_json: bool) -> None:
     """Show what the artifact SOURCE says about itself. Nothing is verified."""
     from hart.artifact import checksum
     from hart.console import show_facts
+    from hart.package import read_artifact
 
-    package = _package(source)
+    package = read_artifact(source)
     data = package.metadata
     ident = data.ident
     facts: dict[str, Any] = {
@@ -173,14 +180,6 @@ def info(source: Path, *, as_json: bool) -> None:
     if as_json:
         facts |= {"manifest": data.manifest, "config": data.default_config}
     show_facts(facts, as_json=as_json)
-
-
-def _package(path: Path) -> Artifact:
-    from hart.files import storage
-    from hart.package import read_artifact
-
-    with storage(path):
-        return read_artifact(path)
 
 
 def _header_facts(found: Header) -> dict[str, str]:

@@ -6,7 +6,6 @@ Not here: fetching keys from a depot and uploading them (`depot/cli.py`).
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,14 +74,15 @@ def generate(origin: str | None, root: str | None, cache_key_path: str | None, *
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_key(root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """Keep one key, public or secret, that comes on standard input. A secret one brings its public half."""
-    from hart.console import say, show_facts
+    from hart.console import say, show_facts, standard_input
     from hart.errors import UsageError
     from hart.keys import KeyKind, SecretBoxKey, SecretSigningKey, parse_key
     from hart.limits import KEY_TEXT_MAX
 
-    if sys.stdin.isatty():
+    stream = standard_input()
+    if stream.isatty():
         say("paste the key, then press Enter and Ctrl-D")
-    data = sys.stdin.buffer.read(KEY_TEXT_MAX + 1)
+    data = stream.read(KEY_TEXT_MAX + 1)
     if not data.strip():
         raise UsageError("standard input", "is empty", next="stead origin key import < ORIGIN-REVISION.pub")
     key = parse_key(data, thing="the key on standard input")
@@ -100,6 +100,7 @@ def import_key(root: str | None, cache_key_path: str | None, *, as_json: bool) -
 @cache_options
 def export(origin: str | None, which: str, root: str | None, cache_key_path: str | None) -> None:
     """Print the latest key of ORIGIN (default: STEAD_ORIGIN), or exactly the key named ORIGIN-REVISION."""
+    from hart.console import standard_output
     from hart.errors import FormatError, NotFoundError
     from hart.keys import KeyKind, KeyName
 
@@ -116,7 +117,8 @@ def export(origin: str | None, which: str, root: str | None, cache_key_path: str
         if exact is None:
             raise
         found = cache.load(exact, kind)
-    sys.stdout.write(found.text() + ("\n" if sys.stdout.isatty() else ""))  # Habitat's files end without a newline
+    with standard_output() as out:
+        out.write(found.text() + ("\n" if out.isatty() else ""))  # Habitat's files end without a newline
 
 
 @click.command("list")

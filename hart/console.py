@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol, TextIO
 
 if TYPE_CHECKING:
     from hart.errors import SteadError
@@ -66,7 +66,7 @@ def standard_input() -> BinaryIO:
 
 
 @contextmanager
-def standard_output() -> Iterator[IO[str]]:
+def standard_output() -> Iterator[TextIO]:
     """Where data goes; all of it is written at the end. StorageError when it cannot be, BrokenPipeError when the reader left."""
     from hart.errors import StorageError
 

@@ -9,13 +9,14 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hart.errors import ConflictError, LimitError, NotFoundError, StorageError
+from hart.errors import ConflictError, FormatError, LimitError, NotFoundError, StorageError
 from hart.limits import CHUNK
 
 
@@ -59,6 +60,18 @@ def writing(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[
         finally:
             temporary.unlink(missing_ok=True)
         fsync_dir(path.parent)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, from its start and as often as wanted; FormatError for a pipe, device or directory, which is never waited for."""
+    with storage(path):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise FormatError(str(path), "is no regular file")
+        with os.fdopen(fd, "rb") as stream:
+            yield stream
 
 
 def fsync_dir(path: Path) -> None:
@@ -113,7 +126,7 @@ def storage(path: Path) -> Iterator[None]:
         raise NotFoundError(str(error.filename2 or error.filename or path), "no such file or directory") from error
     except PermissionError as error:
         raise StorageError(
-            str(error.filename or path),
+            str(error.filename2 or error.filename or path),
             "permission denied",
             next="run as its owner, or choose another root with --root DIR or STEAD_ROOT",
         ) from error
@@ -122,4 +135,4 @@ def storage(path: Path) -> Iterator[None]:
             raise StorageError(str(path), "no space left on the device", next=f"free some space: df -h {path.parent}") from error
         if error.errno is None:  # not from the system: shutil and socket errors carry no number
             raise
-        raise StorageError(str(error.filename or path), os.strerror(error.errno).lower()) from error
+        raise StorageError(str(error.filename2 or error.filename or path), os.strerror(error.errno).lower()) from error

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from hart.archive import announced, extract, read_metafiles
 from hart.artifact import Trust, Verified, authorise_key, verify
 from hart.errors import ConflictError, FormatError, InputError, NotFoundError, StorageError, TrustError, UsageError
 from hart.filelist import Problem
-from hart.files import make_dirs, storage
+from hart.files import make_dirs, open_regular, storage
 from hart.ident import Ident
 from hart.keyfile import KeyName
 from hart.limits import FILES_LIST_MAX, HOOK_STATUS_MAX, STAGING_TRIES
@@ -39,7 +38,7 @@ from hart.sweep import Kept, dependants
 from hart.target import host_target
 from hart.version import ident_key
 
-__all__ = ["InstalledPackage", "InstalledTree", "Problem", "Removed", "install_hooks_due"]
+__all__ = ["InstalledPackage", "InstalledTree", "Problem", "Removed", "install_hooks_due", "open_regular"]
 
 LOCK = ".lock"  # in pkgs; no origin begins with a dot
 
@@ -341,15 +340,6 @@ def install_hooks_due(package: InstalledPackage) -> bool:
     if not (package.path / "hooks" / "install").is_file():
         return False
     return (metafiles.read_bounded(package.path / "INSTALL_HOOK_STATUS", HOOK_STATUS_MAX) or b"").strip() != b"0"
-
-
-@contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """A file to read; a pipe or device is refused instead of waited for."""
-    with storage(path), os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise FormatError(str(path), "is no regular file")
-        yield stream
 
 
 def descend(top: Path, parts: Collection[str]) -> Iterator[tuple[str, ...]]:

@@ -6,12 +6,14 @@ verified by who receives it. Installing is `hart/installed.py`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from hart.archive import read_metafiles
 from hart.artifact import Header, read_header
-from hart.files import storage
+from hart.files import open_regular
 from hart.metafiles import Metadata, parse
 
 
@@ -25,9 +27,14 @@ class Artifact:
     size: int
 
 
+def read_metadata(payload: BinaryIO, *, thing: str) -> Metadata:
+    """What the metafiles in a payload say; `payload` stands at its start."""
+    return parse(read_metafiles(payload, thing=thing))
+
+
 def read_artifact(path: Path) -> Artifact:
     """Header and metafiles, not verified; NotFoundError, FormatError or LimitError."""
-    with storage(path), path.open("rb") as stream:
+    with open_regular(path) as stream:
         header = read_header(stream, thing=str(path))
-        metadata = parse(read_metafiles(stream, thing=str(path)))
-        return Artifact(header=header, metadata=metadata, path=path, size=path.stat().st_size)
+        metadata = read_metadata(stream, thing=str(path))
+        return Artifact(header=header, metadata=metadata, path=path, size=os.fstat(stream.fileno()).st_size)

@@ -106,7 +106,7 @@ def test_signing_what_is_not_there_is_told(tmp_path: Path) -> None:
     """And a directory in its place, or a missing one for the result."""
     with pytest.raises(NotFoundError):
         sign_payload(tmp_path / "missing", tmp_path / "out", KEY)
-    with pytest.raises(SteadError, match="directory"):
+    with pytest.raises(SteadError, match="is no regular file"):
         sign_payload(tmp_path, tmp_path / "out", KEY)
     (tmp_path / "payload").write_bytes(b"x")
     with pytest.raises(NotFoundError):

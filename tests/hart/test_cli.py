@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from hart import cli
 from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, UsageError
 from hart.installed import InstalledTree
+from hart.keys import KeyCache
 from hart.root import Root
-from tests.hart.building import ident, make_artifact, metadata, trust
+from tests.hart.building import KEY, ident, make_artifact, metadata, trust
 
 OLD, WEB, LIB = ident("web", "1.0"), ident("web", "2.0"), ident("lib")
 
@@ -144,3 +145,38 @@ def test_exec_runs_in_the_packages_environment(root: Path) -> None:
     failed = subprocess.run([*stead, "acme/web", "no-such-command"], capture_output=True, text=True, check=False)
     assert failed.returncode == 5
     assert "next: stead pkg provides no-such-command" in failed.stderr
+
+
+STEAD = [sys.executable, "-m", "stead"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "code", "cause"),
+    [
+        ("pkg path acme/lib", ">&-", 9, "standard output: is closed"),
+        ("pkg env acme/web", "> /dev/full", 9, "standard output: no space left on device"),
+        ("pkg list", "> /dev/full", 9, "standard output: no space left on device"),
+        ("pkg hash README.md", "> /dev/full", 9, "standard output: no space left on device"),
+        ("pkg hash", "<&-", 2, "standard input: is closed"),
+        ("origin key import", "<&-", 2, "standard input: is closed"),
+        ("origin key export acme", "> /dev/full", 9, "standard output: no space left on device"),
+        ("origin key export acme", ">&-", 9, "standard output: is closed"),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_told(root: Path, arguments: str, redirection: str, code: int, cause: str) -> None:
+    """Not our bug, and not a success without its output."""
+    KeyCache(root / "cache" / "keys").store_pair(KEY)
+    command = ["bash", "-c", f'exec "$@" {redirection}', "bash", *STEAD, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (code, f"error: {cause}")
+
+
+def test_a_variable_that_no_shell_can_set_is_left_out_of_its_lines(root: Path, tmp_path: Path) -> None:
+    """`eval "$(stead pkg env …)"` runs what stands where a name should be; a process can have such a variable all the same."""
+    of = ident("odd")
+    variables = {"$(touch canary)": "1", "a;b": "2", "A.B": "3", "GOOD_1": "4", "1ST": "5"}
+    InstalledTree(Root(root)).install(make_artifact(tmp_path, metadata(of, runtime_environment=variables)), trust)
+    result = run(cli.env, "acme/odd")
+    assert result.stdout == "export GOOD_1=4\n"
+    assert "left out: $(touch canary), 1ST, A.B, a;b" in result.stderr
+    assert json.loads(run(cli.env, "acme/odd", "--json").stdout) == variables

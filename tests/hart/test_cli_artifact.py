@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import stead
 from hart.artifact import checksum, sign_bytes
-from hart.errors import FormatError, NotFoundError, SteadError, TrustError, UsageError
+from hart.errors import FormatError, NotFoundError, SteadError, StorageError, TrustError, UsageError
 from hart.installed import InstalledTree
 from hart.keys import KeyCache, parse_key
 from hart.root import Root
@@ -168,6 +168,43 @@ def test_verify_of_what_is_neither_file_nor_package_is_told(tmp_path: Path) -> N
             run("verify", missing)
     with pytest.raises(FormatError):
         run("verify", "acme/web/1/2/3")
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["info"], ["sign", "--origin", "acme"]])
+def test_what_is_no_regular_file_is_told_at_once(verb: list[str], tmp_path: Path) -> None:
+    """A pipe can be read once, and these read twice; a directory is there, so "no such file" would mislead."""
+    os.mkfifo(tmp_path / "pipe")
+    out = [tmp_path / "out"] if "sign" in verb else []
+    for source in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(FormatError, match="is no regular file"):
+            run(*verb, source, *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
+    """Longer than file systems take."""
+    for name in ("a" * 300, f"x/{'a' * 300}", tmp_path / ("a" * 300)):
+        with pytest.raises(StorageError, match="file name too long"):
+            run("verify", name)
+
+
+def test_a_directory_named_like_an_ident_does_not_hide_the_package(
+    tmp_path: Path, cache: KeyCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`acme/web` in the current directory."""
+    InstalledTree(Root(tmp_path / "root")).install(make_artifact(tmp_path, metadata(ident())), cache.public)
+    (tmp_path / "acme" / "web").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(run("verify", "acme/web", "--json").stdout) == []
+
+
+def test_signing_onto_a_directory_names_it(tmp_path: Path) -> None:
+    """Not the temporary file that nobody asked for."""
+    (tmp_path / "list").write_bytes(b"any file")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(StorageError) as caught:
+        run("sign", "--origin", "acme", tmp_path / "list", tmp_path / "out")
+    assert (caught.value.thing, caught.value.cause) == (str(tmp_path / "out"), "is a directory")
 
 
 def test_verify_of_an_installed_package_compares_every_file(tmp_path: Path, cache: KeyCache) -> None:
