@@ -198,8 +198,10 @@ def read(directory: Path, root: Root | None = None) -> Metadata:
     if not directory.is_dir():
         raise NotFoundError(str(directory), "is no directory")
     with storage(directory):
-        files = {name: data for name in INDEXED if (data := read_bounded(directory / name)) is not None}
-        files |= {name: b"" for name in ("run", "hooks/run") if (directory / name).is_file()}
+        files = {name: b"" for name in ("run", "hooks/run") if (directory / name).is_file()}
+        for name in (*sorted(INDEXED - {"IDENT"}), "IDENT"):  # last: when it is still there, all others were
+            if (data := read_bounded(directory / name)) is not None:
+                files[name] = data
     if sum(map(len, files.values())) > METAFILES_MAX:
         raise LimitError(str(directory), f"its metafiles have more than {METAFILES_MAX} bytes")
     meta = parse(files)

@@ -183,7 +183,7 @@ def test_what_is_no_regular_file_is_told_at_once(verb: list[str], tmp_path: Path
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
     """Longer than file systems take."""
-    for name in ("a" * 300, f"x/{'a' * 300}", tmp_path / ("a" * 300)):
+    for name in ("a" * 300, tmp_path / ("a" * 300)):
         with pytest.raises(StorageError, match="file name too long"):
             run("verify", name)
 

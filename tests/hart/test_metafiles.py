@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hart import limits
 from hart.errors import FormatError, LimitError, NotFoundError
 from hart.ident import Ident
-from hart.metafiles import INDEXED, METAFILES, Metadata, parse, read, render, reroot
+from hart.metafiles import INDEXED, METAFILES, Metadata, parse, read, read_bounded, render, reroot
 from hart.root import Root
 from hart.target import Target
 from tests.hart.building import names
@@ -277,6 +278,32 @@ def test_reading_a_directory(tmp_path: Path) -> None:
     assert read(release).path == (f"{HERE}/bin",)
     assert read(release, Root(tmp_path)).path == (f"{tmp_path}/pkgs/{WEB}/bin",)
     assert read(release).is_service
+
+
+def test_a_release_that_is_removed_while_it_is_read_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers take no lock: a removed release has no IDENT, and what was read before it was gone is not half of a package."""
+    release, gone = tmp_path / "r", tmp_path / "gone"
+    release.mkdir()
+    for name, data in {**BASE, "DEPS": f"{LIB}\n".encode(), "TDEPS": f"{LIB}\n".encode(), "SVC_USER": b"web\n"}.items():
+        (release / name).write_bytes(data)
+    whole = read(release)
+    reads = len(INDEXED)
+    for removed_before in range(reads):
+        count = iter(range(reads))
+
+        def watched(
+            path: Path, limit: int = limits.METAFILE_MAX, *, at: int = removed_before, count: Iterator[int] = count
+        ) -> bytes | None:
+            if next(count) == at:
+                release.rename(gone)
+            return read_bounded(path, limit)
+
+        monkeypatch.setattr("hart.metafiles.read_bounded", watched)
+        with pytest.raises(FormatError, match="no metafile IDENT"):
+            read(release)
+        gone.rename(release)
+    monkeypatch.undo()
+    assert read(release) == whole
 
 
 def test_reading_what_is_not_there_or_too_large(tmp_path: Path) -> None:
