@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol, TextIO
 
@@ -105,16 +107,54 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
     elif sys.stdout is None or not sys.stdout.isatty():  # for grep and cut: one row a line, tabs between
         show_lines("\t".join(text(row.get(column)) for column in columns) for row in rows)
     else:
-        from rich.console import Console
-        from rich.table import Table
+        width = shutil.get_terminal_size().columns
+        shown = [{column: text(row.get(column)) for column in columns} for row in rows]
+        show_lines(
+            table(shown, columns, width, head=lambda word: paint(word, BOLD, sys.stdout), name=lambda word: paint(word, DIM, sys.stdout))
+        )
 
-        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for column in columns:
-            table.add_column(column.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*(text(row.get(column)) for column in columns))
-        with standard_output() as out:
-            Console(file=out, highlight=False, markup=False).print(table)
+
+def table(
+    rows: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    width: int,
+    *,
+    head: Callable[[str], str] = str,
+    name: Callable[[str], str] = str,
+) -> list[str]:
+    """Rows below a header, in `width` cells: columns that have no room stand below their row, each with its name. No value is cut or
+    broken, so that it can be copied. The first column is always in the table; `head` and `name` paint what is not a value.
+    """
+    titles = {column: column.replace("_", " ") for column in columns}
+    wide = {column: max(cells(titles[column]), *(cells(row[column]) for row in rows)) for column in columns}
+    beside: list[str] = []
+    for column in columns:
+        if not beside or sum(wide[other] + 2 for other in beside) + wide[column] <= width:
+            beside.append(column)
+    below = [column for column in columns if column not in beside]
+
+    def line(values: Mapping[str, str], paint_one: Callable[[str], str] = str) -> str:
+        padded = [paint_one(values[column]) + " " * (wide[column] - cells(values[column])) for column in beside]
+        return "  ".join(padded).rstrip()
+
+    lines = [line(titles, head)]
+    for row in rows:
+        lines.append(line(row))
+        used = 0
+        for column in below:
+            part, size = f"{name(titles[column])} {row[column]}", cells(titles[column]) + 1 + cells(row[column])
+            if used and used + 3 + size <= width:
+                lines[-1] += f"   {part}"
+                used += 3 + size
+            else:
+                lines.append(f"    {part}")
+                used = 4 + size
+    return lines
+
+
+def cells(word: str) -> int:
+    """How many cells of a terminal a text without control characters takes."""
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in word)
 
 
 def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:

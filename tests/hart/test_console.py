@@ -78,6 +78,24 @@ def test_rows_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None
     assert "[red]x\\x1b[2J" in shown
 
 
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_a_table_breaks_no_value_and_no_header(width: int) -> None:
+    """An ident that is folded over two lines cannot be copied; what has no room beside the first columns stands below, with its name."""
+    rows = [
+        {"service": "guestbook", "release": "me/guestbook/1.0.0/20261123094008", "exit_code": "77", "because": "it is not ready " * 9},
+        {"service": "redis", "release": "me/redis/7.0.15/20261123094008", "exit_code": "-", "because": "日本"},
+    ]
+    lines = console.table(rows, ["service", "release", "exit_code", "because"], width)
+    for row in rows:
+        for value in row.values():
+            assert any(value.rstrip() in line for line in lines), value
+    assert lines[0].split()[0] == "service"
+    assert ("release" in lines[0]) == (width >= 60), "who cannot stand beside stands below"
+    assert lines[1].index("77") == lines[0].index("exit code"), "aligned"
+    short = [line for line in lines if "it is not ready" not in line and "me/" not in line]
+    assert all(console.cells(line) <= width for line in short)
+
+
 def test_facts_are_aligned_and_lists_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     """A missing value is a dash."""
     console.show_facts({"ident": "core/redis", "deps": ["core/glibc", "core/gcc"], "none": None, "empty": []}, as_json=False)
