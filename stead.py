@@ -6,6 +6,7 @@ thing, cause and next command, and ends with its family's exit code (`hart/error
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     from hart.errors import EXIT_BUG, SteadError
 
+    print_anything()
     try:
         sys.exit(run(args))
     except SteadError as error:
@@ -105,6 +107,12 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(EXIT_BUG)
 
 
+def print_anything() -> None:
+    """Data may hold what the terminal's encoding has not: shown as escapes there, and undecodable file names as their own bytes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding.lower() == "utf-8" else "backslashreplace")
+
+
 def run(args: list[str]) -> int:
     """Parse and run one command line, with click's own errors translated at this border."""
     import click
@@ -117,9 +125,29 @@ def run(args: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        explain(error, args)
         return error.exit_code
     return result if isinstance(result, int) else 0
+
+
+def explain(error: click.ClickException, args: list[str]) -> None:
+    """What is wrong with the command line, and where to read about it. JSON when that was asked for."""
+    import click
+
+    from hart import habitat
+    from hart.console import show_error
+    from hart.errors import UsageError
+
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = context.command_path if context is not None else "stead"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    cause = error.format_message().rstrip(".")
+    cause = cause[:1].lower() + cause[1:]
+    if isinstance(error, click.NoSuchOption) and error.option_name in habitat.OPTIONS:
+        cause = f"no such option: {error.option_name}; {habitat.OPTIONS[error.option_name]}"
+    show_error(UsageError(where, cause, next=f"{where} --help"))
 
 
 def command_tree() -> click.Group:
@@ -141,12 +169,7 @@ def command_tree() -> click.Group:
         def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
             known = children(self.path)
             if args and args[0] not in known and not args[0].startswith("-"):
-                import difflib
-
-                near = difflib.get_close_matches(args[0], known, n=1)
-                where = f"stead {self.path}".strip()
-                hint = f"did you mean `{where} {near[0]}`?" if near else f"see `{where} --help`"
-                raise click.UsageError(f"no such command: {where} {args[0]}; {hint}", ctx)
+                raise click.UsageError(f"no such command: {args[0]}{hint(self.path, args)}", ctx)
             return super().resolve_command(ctx, args)
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -157,12 +180,33 @@ def command_tree() -> click.Group:
         path = ""
 
     def group(name: str) -> click.Group:
-        made = LazyGroup(name=name.rsplit(maxsplit=1)[-1] if name else "stead", help=GROUPS[name], no_args_is_help=True)
+        made = LazyGroup(
+            name=name.rsplit(maxsplit=1)[-1] if name else "stead",
+            help=GROUPS[name],
+            no_args_is_help=True,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
         made.path = name
         return made
 
     root = group("")
     return click.version_option(__version__, prog_name="stead", message="%(prog)s %(version)s")(root)
+
+
+def hint(path: str, args: list[str]) -> str:
+    """What the writer of an unknown command may have meant: Habitat's word for it, a near spelling, or a verb of that name elsewhere."""
+    import difflib
+
+    from hart import habitat
+
+    words = [*path.split(), *args]
+    for length in range(min(len(words), 3), len(path.split()), -1):
+        if said := habitat.COMMANDS.get(" ".join(words[:length])):
+            return f"; {said}"
+    if near := difflib.get_close_matches(args[0], children(path), n=1):
+        return f"; did you mean `stead {f'{path} {near[0]}'.strip()}`?"
+    elsewhere = [f"`stead {verb}`" for verb in VERBS if verb.rsplit(" ", 1)[1] == args[0]]
+    return f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else ""
 
 
 def children(path: str) -> dict[str, None]:

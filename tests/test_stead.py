@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,53 @@ def test_an_unknown_command_is_answered_with_the_nearest_one() -> None:
     done = stead_process("pkg", "instal")
     assert done.returncode == 2
     assert "did you mean `stead pkg install`?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("svc update core/redis", "stead svc load --force"),
+        ("bldr channel list core", "stead pkg promote"),
+        ("studio enter", "stead pkg build"),
+        ("install core/redis", "did you mean `stead pkg install`?"),
+        ("sup run --peer 10.0.0.1", "do not find each other yet"),
+    ],
+)
+def test_words_of_habitat_are_answered_with_ours(line: str, said: str) -> None:
+    """Whoever comes from Habitat types what they know; the answer says what to type here."""
+    done = stead_process(*line.split())
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_wrong_command_line_is_json_too_when_json_was_asked_for() -> None:
+    """A script reads one kind of error, whatever went wrong."""
+    for line in ("pkg list --nope --json", "pkg path --json", "svc frobnicate --json", "sup status --wait soon --json"):
+        done = stead_process(*line.split())
+        assert (done.returncode, json.loads(done.stderr)["exit_code"], done.stdout) == (2, 2, ""), line
+
+
+def test_help_has_a_short_name() -> None:
+    """`-h`, as in Habitat, at every level."""
+    for args in (["-h"], ["pkg", "-h"], ["pkg", "list", "-h"]):
+        done = stead_process(*args)
+        assert (done.returncode, done.stdout.startswith("Usage: ")) == (0, True), args
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "grün → \udcff".encode(errors="surrogateescape")),
+        ("latin-1", b"gr\xfcn \\u2192 \\udcff"),
+        ("ascii", b"gr\\xfcn \\u2192 \\udcff"),
+    ],
+)
+def test_data_that_the_terminal_cannot_show_is_escaped(encoding: str, shown: bytes) -> None:
+    """A name from elsewhere does not crash a command where the locale is old; where it is UTF-8, a file's name keeps its bytes."""
+    code = "import stead; stead.run = lambda _: print('gr\\xfcn \\u2192 \\udcff'); stead.main(['pkg'])"
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True, env=env)
+    assert done.stdout.strip() == shown
 
 
 def test_an_error_shows_the_thing_the_cause_and_the_next_command(

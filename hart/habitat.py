@@ -1,0 +1,69 @@
+"""Words of Habitat's command line that Stead answers in another way, or not yet: what to tell whoever types them.
+
+Rules: only what differs stands here; a verb or option that Stead has must not (a test holds this). One clause each, about what to do.
+Source: `hab --help` of Habitat 2.
+"""
+
+from __future__ import annotations
+
+ALONE = "supervisors do not find each other yet"
+NOT_YET = "that is not there yet"
+
+COMMANDS = {
+    "bldr": "a depot's channels: `stead pkg promote`, `demote` and `channels`",
+    "cli completers": 'for bash: eval "$(_STEAD_COMPLETE=bash_source stead)"',
+    "cli": "there is nothing to set up: STEAD_ORIGIN, STEAD_DEPOT_URL and STEAD_TOKEN, or the options of each command",
+    "file": f"{ALONE}; `stead config apply` changes this host's configuration",
+    "license": "there is no licence to accept",
+    "origin delete": NOT_YET,
+    "origin depart": NOT_YET,
+    "origin invitations": "an origin has an owner and no members yet; give a token: `stead depot token create --scope publish:ORIGIN`",
+    "origin rbac": "an origin has an owner and no members yet; give a token: `stead depot token create --scope publish:ORIGIN`",
+    "origin secret": NOT_YET,
+    "origin transfer": NOT_YET,
+    "pkg binds": "`stead pkg info ARTIFACT`, or the file BINDS in `stead pkg path IDENT`",
+    "pkg binlink": "`stead pkg install --binlink IDENT`, also when it is installed already",
+    "pkg bulkupload": "`stead pkg upload FILE...` takes any number of artifacts",
+    "pkg config": "the defaults are in `stead pkg path IDENT`, file default.toml; those of a loaded service: `stead config show NAME`",
+    "pkg delete": "what is published stays; `stead pkg demote` takes it out of a channel",
+    "pkg download": "`stead pkg install --root DIR` leaves the artifacts in DIR/cache/artifacts",
+    "pkg export": NOT_YET,
+    "plan verify": "`stead plan check`",
+    "ring": ALONE,
+    "studio": "builds need no studio: `stead pkg build DIR`",
+    "sup bash": "`stead pkg exec IDENT COMMAND`",
+    "sup depart": ALONE,
+    "sup restart": "services survive their supervisor: kill the process `pid` of `stead sup status`, and it is started again",
+    "sup secret": "the supervisor listens on a socket of this host only, and asks for no secret",
+    "sup sh": "`stead pkg exec IDENT COMMAND`",
+    "supportbundle": NOT_YET,
+    "svc key": ALONE,
+    "svc update": "`stead svc load --force IDENT` changes a loaded service; what is not given stays",
+    "user": ALONE,
+}
+
+HERE = "the supervisor is reached on its own host; --root says which"
+NO_RING = f"{ALONE}, so there is no ring to configure"
+NO_GATEWAY = "there is no HTTP gateway yet; `stead svc status --json` has what it would show"
+AT_ONCE = "Stead is started again by its service manager, and services go on"
+
+OPTIONS = {
+    "--remote-sup": HERE,
+    "--peer": NO_RING,
+    "--peer-watch-file": NO_RING,
+    "--permanent-peer": NO_RING,
+    "--ring": NO_RING,
+    "--listen-gossip": NO_RING,
+    "--local-gossip-mode": NO_RING,
+    "--listen-http": NO_GATEWAY,
+    "--http-disable": NO_GATEWAY,
+    "--listen-ctl": HERE,
+    "--auto-update": f"install a new Stead, then restart the unit: {AT_ONCE}",
+    "--keep-latest-packages": "releases stay until `stead pkg uninstall --keep-latest N IDENT`",
+    "--json-logging": "sup/default/journal.jsonl under the root has every event as JSON",
+    "--config-files": "`stead sup run` takes its settings as options only",
+    "--generate-config": "`stead sup run --help` has all settings",
+    "--ignore-uninstall-hook": NOT_YET,
+    "--auto-create-origins": "create it first: `stead origin create ORIGIN`",
+    "--refresh-channel": "`--channel` names the channel of dependencies",
+}
