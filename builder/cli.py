@@ -144,7 +144,7 @@ def plan_check(context: Path, root: str | None, as_json: bool) -> int:
     All problems are shown. A plan.sh is sourced for its variables: this runs its top-level code. Exit code 3 when there are errors.
     """
     from builder.check import check_plan
-    from hart.console import RED, YELLOW, paint, say, show_json
+    from hart.console import RED, YELLOW, paint, say, show_json, show_lines
     from hart.root import Root
 
     outcome = check_plan(context, root=Root.choose(root, os.environ), environ=os.environ)
@@ -153,7 +153,7 @@ def plan_check(context: Path, root: str | None, as_json: bool) -> int:
         return 3 if outcome.errors else 0
     for finding in outcome.findings:
         colour = RED if finding in outcome.errors else YELLOW
-        print(f"{paint(finding.severity, colour, sys.stdout)}: {finding}")
+        show_lines([f"{paint(finding.severity, colour, sys.stdout)}: {finding}"])
     errors, warnings = len(outcome.errors), len(outcome.findings) - len(outcome.errors)
     counted = [f"{errors} error{'s' * (errors != 1)}"] * (errors > 0) + [f"{warnings} warning{'s' * (warnings != 1)}"] * (warnings > 0)
     say(f"{outcome.file}: {', '.join(counted) or 'ok'}")
@@ -176,7 +176,7 @@ def plan_render(template: Path, shall_print: bool, render_dir: Path, no_render: 
     """Render one TEMPLATE of a plan with its configuration, as the supervisor would."""
     from builder.context import read_text
     from builder.mock import read_mock, render
-    from hart.console import say
+    from hart.console import say, standard_output
     from hart.errors import NotFoundError
     from hart.files import make_dirs, write_atomic
     from hart.toml import loads
@@ -201,7 +201,8 @@ def plan_render(template: Path, shall_print: bool, render_dir: Path, no_render: 
         hook=template.absolute().parent.name == "hooks",
     )
     if shall_print:
-        sys.stdout.write(result)
+        with standard_output() as out:
+            out.write(result)
     if not no_render:
         place = render_dir / template.name
         make_dirs(render_dir.absolute())

@@ -19,7 +19,7 @@ import click
 
 from depot.routes import DEFAULT_PORT, DEFAULT_PREFIX
 from hart import limits
-from hart.console import say, show_facts, show_json, show_rows, warn
+from hart.console import say, show_facts, show_json, show_lines, show_rows, warn
 from hart.errors import ConflictError, SteadError, StorageError, TrustError, UnavailableError, UsageError
 from hart.root import Root
 
@@ -167,7 +167,7 @@ def token_create(root: str | None, data: str | None, account: str, scopes: tuple
         show_json(made)
     else:
         say(f"token {made['id']} of {made['account']}: {', '.join(made['scopes'])}; until {made['expires_at']}")
-        print(made["token"])
+        show_lines([made["token"]])
 
 
 @click.command("list")

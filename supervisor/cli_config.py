@@ -34,7 +34,7 @@ def config_apply(
 
     Example:  echo 'port = 8081' | stead config apply web.default 2
     """
-    from hart.console import say, show_json, warn
+    from hart.console import say, show_json, show_lines, warn
     from hart.limits import GROUP_CONFIG_MAX
 
     body = file.read(GROUP_CONFIG_MAX + 1)
@@ -46,7 +46,7 @@ def config_apply(
         if dry_run:
             say(f"{effect['service']}: {effect['effect']}: {effect['because']}")
         for change in effect["changed"]:
-            print(f"{effect['service']}  {change['key']}: {shown(change['before'])} → {shown(change['after'])}")
+            show_lines([f"{effect['service']}  {change['key']}: {shown(change['before'])} → {shown(change['after'])}"])
     if dry_run:
         warn("nothing was changed: --dry-run")
     else:
@@ -67,7 +67,7 @@ def shown(value: Any) -> str:
 @json_option
 def config_show(target: str, root: str | None, origins: bool, reveal: bool, as_json: bool) -> None:
     """Show a service's configuration as its templates see it, and where each value comes from."""
-    from hart.console import say, show_json, show_rows
+    from hart.console import say, show_json, show_lines, show_rows
     from hart.toml import dumps
     from supervisor.view import flat
 
@@ -81,4 +81,4 @@ def config_show(target: str, root: str | None, origins: bool, reveal: bool, as_j
     else:
         version = f"version {result['version']}" if result["version"] is not None else "no version is applied"
         say(f"{result['group']}, {result['release']}, {version}")
-        print(dumps(result["config"]), end="")
+        show_lines(dumps(result["config"]).splitlines())

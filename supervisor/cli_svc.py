@@ -121,13 +121,12 @@ def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str
 
 
 def show_log(path: Path, lines: int, *, follow: bool, logfile: Any) -> None:
-    import sys
+    from hart.console import standard_output
 
-    out = sys.stdout.buffer
     found, end = logfile.last_lines(path, lines)
-    out.writelines(found)
-    out.flush()
+    with standard_output() as out:
+        out.buffer.writelines(found)
     if follow:
         for block in logfile.follow(path, end):
-            out.write(block)
-            out.flush()
+            with standard_output() as out:
+                out.buffer.write(block)
