@@ -234,11 +234,12 @@ class InstalledTree:
         parts = ("*", "*", "*", "*")
         if wanted is not None:
             parts = (wanted.origin, wanted.name, wanted.version or "*", wanted.release or "*")
-        for names in descend(self.root.pkgs, parts):
-            try:
-                yield Ident(*names)
-            except FormatError:
-                continue  # not a package: a file of somebody's
+        with storage(self.root.pkgs):
+            for names in descend(self.root.pkgs, parts):
+                try:
+                    yield Ident(*names)
+                except FormatError:
+                    continue  # not a package: a file of somebody's
 
     def _load(self, ident: Ident) -> InstalledPackage | None:
         """A release, unless it is not there, damaged, or for another target."""
@@ -327,7 +328,7 @@ class InstalledTree:
         make_dirs(self.root.pkgs)
         path = self.root.pkgs / LOCK
         with storage(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)  # who may read it may lock it
         try:
             fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             yield

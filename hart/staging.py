@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -146,12 +147,20 @@ def prune(directory: Path, top: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory with all below it, also where its author made directories read-only. Links are not followed."""
+    """Remove a directory with all below it, also where its author closed directories. Links are not followed."""
     with storage(path):
-        for directory, _, _ in os.walk(path):
-            if os.lstat(directory).st_mode & 0o700 != 0o700:
-                Path(directory).chmod(0o700)
+        open_up(path)
+        for directory, folders, _ in os.walk(path):  # looks into a folder after we had it
+            for name in folders:
+                open_up(Path(directory, name))
         shutil.rmtree(path)
+
+
+def open_up(path: Path) -> None:
+    """Make a directory one that its owner may look into and change; links to directories stay as they are."""
+    mode = path.lstat().st_mode
+    if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+        path.chmod(0o700)
 
 
 def new_name(release: Path) -> Path:

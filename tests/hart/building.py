@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hart.metafiles import Metadata
 from hart.target import host_target
 
 RELEASE = "20260102030405"
+NOBODY = 65534
 KEY = generate_signing_pair("acme", RELEASE, seed=bytes(32))
 OTHER = generate_signing_pair("evil", RELEASE, seed=bytes([1]) * 32)
 
@@ -69,6 +72,26 @@ def make_artifact(
     path = directory / (name or meta.ident.archive_name(meta.target))
     path.write_bytes(sign_bytes(payload_of(tree, meta.ident), key))  # type: ignore[arg-type]
     return path
+
+
+@contextmanager
+def unprivileged(directory: Path) -> Iterator[None]:
+    """Act as nobody, who owns all below `directory` and may come to it; without root's powers we are nobody already."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for above in directory.parents:
+        if str(above).startswith("/tmp/"):
+            above.chmod(0o755)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def names(directory: Path) -> list[str]:

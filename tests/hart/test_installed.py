@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hart.artifact import sign_bytes
-from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, TrustError, UsageError
+from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, StorageError, TrustError, UsageError
 from hart.ident import Ident
 from hart.installed import InstalledPackage, InstalledTree, Problem, install_hooks_due
 from hart.keyfile import KeyName
@@ -24,7 +24,7 @@ from hart.root import Root
 from hart.staging import STAGED, Staging
 from hart.target import Target, host_target
 from tests.hart import hostile
-from tests.hart.building import KEY, OTHER, ident, make_artifact, metadata, names, trust, write_tree
+from tests.hart.building import KEY, OTHER, ident, make_artifact, metadata, names, trust, unprivileged, write_tree
 
 WEB, LIB = ident("web"), ident("lib")
 
@@ -359,6 +359,24 @@ def test_strangers_in_the_tree_are_no_packages(tree: InstalledTree) -> None:
     (pkgs / "Upper" / "x" / "1" / "20260102030405").mkdir(parents=True)
     assert tree.list() == []
     assert InstalledTree(Root(pkgs / "nowhere")).list() == []
+
+
+def test_what_we_may_not_look_at_is_told(tree: InstalledTree, tmp_path: Path) -> None:
+    """Leaving it out would let go what it needs."""
+    for closed in (tree.root.pkgs / "acme", tree.root.package(WEB).parent, tree.root.package(WEB)):
+        tree.root.package(WEB).mkdir(parents=True, exist_ok=True)
+        with unprivileged(tmp_path):
+            closed.chmod(0o000)
+            for look in (tree.list, lambda: tree.find(WEB), lambda: tree.uninstall(WEB)):
+                with pytest.raises(StorageError, match="permission denied"):
+                    look()
+            closed.chmod(0o755)
+
+
+def test_others_cannot_take_the_lock_of_the_tree(tree: InstalledTree, tmp_path: Path) -> None:
+    """Who may open a file may lock it for ever: no install would ever end."""
+    install(tree, tmp_path, metadata(WEB))
+    assert stat.S_IMODE((tree.root.pkgs / ".lock").stat().st_mode) == 0o600
 
 
 def test_the_environment_of_an_old_package_is_composed(tree: InstalledTree, tmp_path: Path) -> None:

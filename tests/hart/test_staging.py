@@ -10,7 +10,7 @@ import pytest
 
 from hart.kernel import rename_directory, sync_tree
 from hart.staging import STAGED, Staging, prune, remove_tree, sweep
-from tests.hart.building import names
+from tests.hart.building import names, unprivileged
 
 
 @pytest.fixture
@@ -157,3 +157,21 @@ def test_syncing_walks_where_the_kernel_has_no_call(tmp_path: Path, monkeypatch:
     if call is not None:
         with pytest.raises(OSError, match="Bad file descriptor"):
             sync_tree(fd, tmp_path)
+
+
+def test_directories_that_their_author_closed_are_removed(tmp_path: Path) -> None:
+    """An install hook may leave them; root would not notice, another owner cannot even look into them."""
+    top = tmp_path / "top"
+    for mode in (0o000, 0o300, 0o500):
+        (top / f"{mode:o}" / "inner").mkdir(parents=True)
+        (top / f"{mode:o}" / "inner" / "f").touch()
+    (top / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "kept").mkdir(mode=0o500)
+    with unprivileged(tmp_path):
+        for mode in (0o000, 0o300, 0o500):
+            (top / f"{mode:o}" / "inner").chmod(mode)
+            (top / f"{mode:o}").chmod(mode)
+        top.chmod(0o000)
+        remove_tree(top)
+    assert names(tmp_path) == ["kept"]
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o500
