@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ def assemble(made: Made, key: SecretSigningKey, *, work: Path, results: Path, sa
     """Finish the tree and make the artifact of it. `work` is a directory for temporary files on the root's file system."""
     tree = made.tree
     refuse_link(tree, made.ident)
+    open_up(tree)
     lay_folder(made, say)
     tidy(tree, say)
     meta = metadata(made)
@@ -102,6 +104,19 @@ def refuse_link(tree: Path, ident: Ident) -> None:
     """The tree has to be a directory of this build: through a link the package would be written to, and made of, somebody else's."""
     if tree.is_symlink() or not tree.is_dir():
         raise BuildError(f"package {ident}", "the steps left no directory where the package has to be", next=f"ls -ld {tree}")
+
+
+def open_up(tree: Path) -> None:
+    """Let us read everything and write directories, whatever modes the steps left: a package has modes of its own (`pack`)."""
+    with storage(tree):
+        tree.chmod(0o755)
+        for base, directories, files in os.walk(tree):
+            for name in [*directories, *files]:
+                path = Path(base, name)
+                mode = path.lstat().st_mode
+                wanted = 0o700 if stat.S_ISDIR(mode) else 0o400
+                if not stat.S_ISLNK(mode) and mode & wanted != wanted:
+                    path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 def write_files(tree: Path, files: Mapping[str, bytes]) -> None:

@@ -17,13 +17,13 @@ from builder.builddir import claimed
 from builder.context import Folder, PlanPlace, digest, locate, read_folder, read_text
 from builder.deps import Provider, Resolved, resolve
 from builder.environment import epoch_release, release_epoch
-from builder.plan import BUILDER_FORMAT, Plan
+from builder.plan import BUILDER_FORMAT, Plan, cross_check
 from builder.planfile import read_plan
 from builder.plansh import plan_of
 from builder.process import interruptible
 from builder.reporter import Reporter
 from builder.session import Session
-from hart.errors import ConflictError, LimitError, UsageError
+from hart.errors import ConflictError, LimitError, PlanError, UsageError
 from hart.ident import ORIGIN, RELEASE, Ident
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
@@ -89,6 +89,8 @@ def build_place(place: PlanPlace, options: Options, target: Target, reporter: Re
     plan, folder, text = load(place, origin=asked, release=release, target=target, options=options)
     plan = replace(plan, origin=choose_origin(asked or plan.origin, place))
     assert plan.origin is not None
+    if problems := cross_check(plan):  # again: the origin may have come from outside of the plan
+        raise PlanError(str(place.file), problems[0].message)
     refuse(plan, folder, place, reporter)
     key = options.keys.latest_secret(plan.origin)
     resolved = resolve_deps(plan, options, target, reporter)

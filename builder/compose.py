@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.checks import look_up
+from builder.checks import is_port, look_up
 from builder.context import Folder
 from builder.deps import Resolved
 from builder.layering import layer
 from builder.manifest import Flags, manifest
 from builder.plan import Plan, Probe, Service
 from hart.errors import BuildError
+from hart.files import storage
 from hart.ident import Ident
 from hart.metafiles import Metadata, merge_tdeps, runtime_path
 from hart.root import DEFAULT_ROOT, Root
@@ -60,7 +61,7 @@ def metadata(made: Made) -> Metadata:
     absolute = {name: tuple(f"{prefix}/{entry}" if entry != "." else prefix for entry in found) for name, found in dirs.items()}
     includes = " ".join(f"-I{entry}" for entry in absolute["include_dirs"])
     default_text = default_config(made)
-    config = loads(default_text, thing="default.toml") if default_text else {}
+    config = loads(default_text, thing=f"default.toml of {made.ident}") if default_text else {}
     own = {name: OWN_PREFIX.sub(prefix, value) for name, value in plan.environment.items()}
     push = {name: OWN_PREFIX.sub(prefix, value) for name, value in plan.environment_push.items()}
     handed_on = [package.metadata.runtime_environment for package in resolved.run]
@@ -128,13 +129,21 @@ def default_config(made: Made) -> str | None:
     """default.toml: what the build left in the tree (a plan.sh may edit it there), else the plan's."""
     left = made.tree / "default.toml"
     if left.is_file() and (not made.strict or made.folder.default_toml is None):
-        return left.read_text("utf-8")
+        with storage(left):
+            data = left.read_bytes()
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise BuildError(f"package {made.ident}", f"the steps left a default.toml that is not UTF-8: byte {error.start}") from error
     return made.folder.default_toml
 
 
 def port_of(plan: Plan, config: Mapping[str, Any], name: str) -> int:
-    value = look_up(config, plan.exports[name])
-    return int(value)  # `checks` has refused what is no port
+    key = plan.exports[name]
+    value = look_up(config, key)
+    if not is_port(value):  # `checks` has seen the plan's own file: the steps wrote this one
+        raise BuildError(f"package {plan.name}", f"{key} is exposed as {name}, so it must be a port (1 to 65535), not {value!r}")
+    return int(value)
 
 
 def provenance(made: Made, own: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

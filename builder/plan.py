@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from hart.ident import Ident
 
-BUILDER_FORMAT = 1  # part of the build cache's key: a change of what a build does with the same plan raises it
+BUILDER_FORMAT = 2  # part of the build cache's key: a change of what a build does with the same plan raises it
 
 SIGNALS = ("HUP", "INT", "QUIT", "ILL", "ABRT", "FPE", "KILL", "USR1", "SEGV", "USR2", "ALRM", "TERM", "CHLD")
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip", ".crate", ".whl")

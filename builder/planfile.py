@@ -22,6 +22,9 @@ from hart.toml import loads
 T = TypeVar("T")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+DIRECTORY = re.compile(
+    r"""(?!/)(?!(?:.*/)?\.\.(?:/|\Z))[^\s\x00-\x1f\x7f:;"'$`\\]{1,255}"""
+)  # a word of compiler flags and of lists with colons
 RELATIVE = re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|\Z))[^\x00-\x1f\x7f:]{1,255}")
 FILENAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@~=,:-]{1,200}")
 PYPI = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
@@ -39,6 +42,22 @@ FROM_PLAN_SH = {
     "pkg_name": "name", "pkg_version": "version", "pkg_origin": "origin", "pkg_deps": "deps", "pkg_build_deps": "build_deps",
     "dependencies": "deps", "build_dependencies": "build_deps", "licenses": "license", "homepage": "upstream_url", "url": "upstream_url",
 }  # fmt: skip
+FROM_SOURCES = {"shasum": "sha256", "sha": "sha256", "checksum": "sha256", "hash": "sha256", "path": "file", "dir": "into"}
+FROM_STEPS = {"configure": "prepare", "compile": "build", "test": "check", "package": "install"}
+PLACES = {
+    **dict.fromkeys(
+        ("name", "version", "origin", "description", "license", "upstream_url", "maintainer", "deps", "build_deps", "bin_dirs", "lib_dirs",
+         "include_dirs", "pconfig_dirs", "interpreters"), "below [package]"),
+    **dict.fromkeys(("prepare", "build", "check", "install"), "below [steps]"),
+    **dict.fromkeys(("run", "user", "group", "stop_signal", "stop_timeout_s"), "below [service]"),
+    **dict.fromkeys(("ready", "health"), "in a table of its own, [service.ready] or [service.health]"),
+    **dict.fromkeys(("url", "file", "pypi", "npm", "debian", "sha256", "unpack", "strip", "filename", "into"), "below [[source]]"),
+    "format": "below a [[source]] with pypi", "debian_file": "below a [[source]] with debian", "schema": "below [config]",
+    "exposes": "at the top of the plan, above the first header, or below [exports]",
+    **{key: f"in a table of its own, {shown}" for key, shown in {
+        "service": "[service]", "steps": "[steps]", "exports": "[exports]", "binds": "[binds]", "binds_optional": "[binds_optional]",
+        "config": "[config]", "source": "[[source]]", "environment": "[environment.set] or [environment.push]"}.items()},
+}  # fmt: skip
 READY_NUMBERS = {"interval_s": 0.5, "timeout_s": 2.0, "deadline_s": 60.0}
 HEALTH_NUMBERS = {"interval_s": 10.0, "timeout_s": 5.0, "failures": 3.0}
 
@@ -54,7 +73,7 @@ def read_plan(text: str, *, thing: str) -> Plan:
         cause = WHERE.sub("", error.cause) if line else error.cause  # the line is in `thing` already
         raise PlanError(f"{thing}:{line}" if line else thing, cause, next=error.next, **error.data) from error
     problems: list[Problem] = []
-    top = TableReader(data, (), problems, aliases={"sources": "[[source]]", "step": "[steps]", "svc": "[service]"})
+    top = TableReader(data, (), problems, aliases={"sources": "[[source]]", "step": "[steps]", "svc": "[service]"}, elsewhere=PLACES)
     plan = read_top(top)
     problems += cross_check(plan)
     if problems:
@@ -64,7 +83,8 @@ def read_plan(text: str, *, thing: str) -> Plan:
 
 def located(problems: Sequence[Problem], lines: dict[KeyPath, int]) -> list[tuple[int | None, str]]:
     """Problems with the line each is about, in the order of the lines."""
-    found = [(line_of(lines, problem.key), problem.message) for problem in problems]
+    other: dict[KeyPath, KeyPath] = {("exposes",): ("exports", "exposes")}  # where TOML puts it when it is written after [exports]
+    found = [(line_of(lines, problem.key) or line_of(lines, other.get(problem.key, ())), problem.message) for problem in problems]
     return sorted(found, key=lambda entry: entry[0] or 0)
 
 
@@ -84,6 +104,7 @@ def read_top(top: TableReader) -> Plan:
     if not top.known & top.left.keys() and not package.left:
         top.problem(None, "the [package] table is missing")
     steps, config, environment = top.take_table("steps"), top.take_table("config"), top.take_table("environment")
+    steps.aliases = FROM_STEPS
     schema = config.take_text("schema", pattern=RELATIVE, what="a path below the plan's folder")
     service = read_service(top.take_table("service")) if top.has("service") else None
     exports = top.take_table("exports")
@@ -106,7 +127,7 @@ def read_top(top: TableReader) -> Plan:
         build_deps=package.take_idents("build_deps"),
         **{name: take_dirs(package, name) for name in ("bin_dirs", "lib_dirs", "include_dirs", "pconfig_dirs")},
         interpreters=take_dirs(package, "interpreters") or (),
-        sources=tuple(read_source(reader) for reader in top.take_tables("source", limit=PLAN_SOURCES_MAX)),
+        sources=tuple(read_source(reader) for reader in top.take_tables("source", limit=PLAN_SOURCES_MAX, aliases=FROM_SOURCES)),
         steps=StepTexts(**{name: steps.take_text(name, lines=True) or "" for name in ("prepare", "build", "check", "install")}),
         service=service,
         exports=exports.names(take_key),
@@ -124,7 +145,7 @@ def read_top(top: TableReader) -> Plan:
 
 
 def take_dirs(reader: TableReader, key: str) -> tuple[str, ...] | None:
-    return reader.take_texts(key, pattern=RELATIVE, what="a directory relative to the prefix")
+    return reader.take_texts(key, pattern=DIRECTORY, what="a directory relative to the prefix, in one word")
 
 
 def take_key(reader: TableReader, name: str) -> str | None:
@@ -155,7 +176,7 @@ def checked_name(reader: TableReader, name: str, value: T | None) -> T | None:
 def read_source(reader: TableReader) -> Source:
     """One [[source]] table with its [[source.alternate]] tables."""
     pins = [read_pin(reader, None)]
-    for alternate in reader.take_tables("alternate", limit=PLAN_SOURCES_MAX):
+    for alternate in reader.take_tables("alternate", limit=PLAN_SOURCES_MAX, aliases=FROM_SOURCES):
         pins.append(read_pin(alternate, pins[0]))
         alternate.finish()
     source = Source(
@@ -257,10 +278,14 @@ def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Pro
         service.known.add(key)
         return None
     reader = service.take_table(key)
-    named = {kind: reader.take_text(kind.value) for kind in ProbeKind if reader.has(kind.value)}
+    named = {kind: reader.take_text(kind.value, required=True) for kind in ProbeKind if reader.has(kind.value)}
     reader.known.update(kind.value for kind in ProbeKind)
     given: dict[str, float] = {}
     for name in numbers:
+        if name == "failures":
+            whole = reader.take_whole(name, 1, 86_400)
+            given |= {name: float(whole)} if whole is not None else {}
+            continue
         value = reader.take(name, float, -1.0) if reader.has(name) else None
         reader.known.add(name)
         if value is not None and not 0 < value <= 86_400:

@@ -25,13 +25,20 @@ class TableReader:
     """One table of a plan at `path`; problems go to the list that all readers of the plan share."""
 
     def __init__(
-        self, data: Mapping[str, Any], path: KeyPath, problems: list[Problem], *, aliases: Mapping[str, str] | None = None
+        self,
+        data: Mapping[str, Any],
+        path: KeyPath,
+        problems: list[Problem],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self.left = dict(data)
         self.path = path
         self.problems = problems
         self.known: set[str] = set()
         self.aliases = aliases or {}  # words of plan.sh or of other tools → our key, for better hints
+        self.elsewhere = elsewhere or {}  # our keys → where they belong, of all tables of the plan
 
     def problem(self, key: str | None, message: str) -> None:
         self.problems.append(Problem(self.path if key is None else (*self.path, key), message))
@@ -44,7 +51,9 @@ class TableReader:
         value = self.left.pop(key)
         right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
         if not right or (isinstance(value, bool) and kind is not bool):
-            self.problem(key, f"{key} must be {NAMES[kind]}, not {shape(value)}")
+            quoted = f'; write {key} = "{value}"' if kind is str and type(value) in (int, float) else ""
+            shown = "one with a fraction" if kind is int and isinstance(value, float) else shape(value)
+            self.problem(key, f"{key} must be {NAMES[kind]}, not {shown}{quoted}")
             return default
         return cast("T", float(value) if kind is float else value)
 
@@ -75,14 +84,14 @@ class TableReader:
         value = self.take(key, str, "")
         if not given or not right:
             return None
-        if "\x00" in value or (not lines and any(char in value for char in "\n\r")):
-            self.problem(key, f"{key} must be one line without control characters")
+        if has_controls(value, lines=lines):
+            self.problem(key, f"{key} must be {'text' if lines else 'one line'} without control characters")
             return None
         if required and not value.strip():
             self.problem(key, f"{key} is empty")
             return None
         if pattern is not None and value and not pattern.fullmatch(value):
-            self.problem(key, f"{value!r} is not {what}")
+            self.problem(key, f"{brief(value)} is not {what}")
             return None
         return value
 
@@ -98,10 +107,12 @@ class TableReader:
             return None
         out = []
         for value in values:
-            if not isinstance(value, str) or not value or any(char in value for char in "\n\r\x00"):
+            if not isinstance(value, str):
                 self.problem(key, f"{key} must be a list of strings, not of {shape(value)}")
+            elif not value or has_controls(value, lines=False):
+                self.problem(key, f"{brief(value)} in {key} is not one line without control characters")
             elif pattern is not None and not pattern.fullmatch(value):
-                self.problem(key, f"{value!r} in {key} is not {what}")
+                self.problem(key, f"{brief(value)} in {key} is not {what}")
             else:
                 out.append(value)
         return tuple(out)
@@ -131,10 +142,20 @@ class TableReader:
 
     def take_table(self, key: str) -> TableReader:
         """A sub-table, empty when absent."""
-        return TableReader(self.take(key, dict, {}), (*self.path, key), self.problems)
+        return TableReader(self.take(key, dict, {}), (*self.path, key), self.problems, elsewhere=self.elsewhere)
 
-    def take_tables(self, key: str, *, limit: int) -> list[TableReader]:
+    @property
+    def words(self) -> list[str]:
+        """The path without positions."""
+        return [part for part in self.path if isinstance(part, str)]
+
+    def take_tables(self, key: str, *, limit: int, aliases: Mapping[str, str] | None = None) -> list[TableReader]:
         """An array of tables, empty when absent."""
+        if isinstance(self.left.get(key), dict):
+            self.problem(
+                key, f"{key} is a list of tables: write its header with two brackets, [[{'.'.join([*map(str, self.words), key])}]]"
+            )
+            self.left[key] = []
         values = self.take(key, list, [])
         if len(values) > limit:
             self.problem(key, f"more than {limit} [[{key}]] tables")
@@ -142,7 +163,7 @@ class TableReader:
         out = []
         for number, value in enumerate(values):
             if isinstance(value, dict):
-                out.append(TableReader(value, (*self.path, key, number), self.problems))
+                out.append(TableReader(value, (*self.path, key, number), self.problems, aliases=aliases, elsewhere=self.elsewhere))
             else:
                 self.problem(key, f"{key} must be [[{key}]] tables, not {shape(value)}")
         return out
@@ -153,11 +174,24 @@ class TableReader:
             message = f"unknown key {key!r}"
             if key in self.aliases:
                 message += f"; here it is {self.aliases[key]}"
+            elif key in self.elsewhere:
+                message += f" here; it belongs {self.elsewhere[key]}"
             elif near := difflib.get_close_matches(key.lower(), sorted(self.known), n=1, cutoff=0.6):
                 message += f", did you mean {near[0]!r}?"
             elif self.known and len(self.known) <= 30:
                 message += f"; known here: {', '.join(sorted(self.known))}"
             self.problem(key, message)
+
+
+def has_controls(text: str, *, lines: bool) -> bool:
+    """Whether a text holds control characters, which could fool whoever prints it. Tabs are none, nor line breaks in `lines`."""
+    allowed = "\t\n" if lines else "\t"
+    return any((char < " " or char == "\x7f") and char not in allowed for char in text)
+
+
+def brief(text: str) -> str:
+    """A value in a message, quoted and cut."""
+    return repr(text if len(text) <= 80 else text[:79] + "…")
 
 
 def shape(value: object) -> str:

@@ -24,7 +24,9 @@ from typing import IO
 
 from hart.errors import BuildError, FormatError, LimitError
 from hart.files import make_dirs, storage
-from hart.limits import CHUNK, UNPACK_MAX, UNPACK_MEMBERS_MAX, UNPACK_PATH_MAX
+from hart.limits import CHUNK, UNPACK_HEADER_MAX, UNPACK_MAX, UNPACK_MEMBERS_MAX, UNPACK_PATH_MAX
+
+DESCRIBING = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def write_all(archive: Path, work: Path, name: str, strip: int, caps: Caps) -> i
         raise FormatError(name, f"is a damaged or unsupported archive: {error}") from error
     except RuntimeError as error:  # zipfile's word for "encrypted"
         raise FormatError(name, f"cannot be unpacked: {error}") from error
+    except OSError as error:  # bzip2's and gzip's word for damaged data; those of the system carry a number, and are translated by now
+        raise FormatError(name, f"is a damaged archive: {error}") from error
     for member in links:
         place = work.joinpath(*member.parts)
         make_directory(work, member.parts[:-1], name)
@@ -144,7 +148,7 @@ def make_directory(work: Path, parts: tuple[str, ...], name: str) -> None:
 def members(archive: Path, name: str) -> Iterator[Member]:
     """The checked members of a tar (plain, gz, bz2, xz) or zip archive."""
     with storage(archive):
-        is_tar = tarfile.is_tarfile(archive)
+        is_tar = is_tarfile(archive)
         is_zip = not is_tar and zipfile.is_zipfile(archive)
     if is_zip:
         yield from zip_members(archive, name)
@@ -153,9 +157,28 @@ def members(archive: Path, name: str) -> Iterator[Member]:
         raise FormatError(
             name, "is no archive that is unpacked here (tar, plain or with gzip, bzip2, xz; zip)", next="set unpack = false for it"
         )
-    with storage(archive), tarfile.open(archive, mode="r:*") as opened:
+    with storage(archive), tarfile.open(archive, mode="r:*", tarinfo=BoundedInfo) as opened:
         for info in opened:
             yield from tar_member(opened, info, name)
+
+
+def is_tarfile(archive: Path) -> bool:
+    """As tarfile's own, with bounded headers."""
+    try:
+        with tarfile.open(archive, mode="r:*", tarinfo=BoundedInfo):
+            return True
+    except tarfile.TarError:
+        return False
+
+
+class BoundedInfo(tarfile.TarInfo):
+    """A tar header; those that only describe the next member are read whole into memory, so they are bounded first."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in DESCRIBING and self.size > UNPACK_HEADER_MAX:
+            raise LimitError(self.name, f"is a header of more than {UNPACK_HEADER_MAX} bytes in the archive")
+        described: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return described
 
 
 def tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> Iterator[Member]:

@@ -53,6 +53,7 @@ APT_LISTS_AGE_S: Final = 86_400.0  # the own copy of the source archive's index 
 UNPACK_MEMBERS_MAX: Final = 200_000  # members of one source archive: the largest kernels have under 100 000
 UNPACK_MAX: Final = 16 * GIB  # bytes of one unpacked source archive
 UNPACK_PATH_MAX: Final = 1024  # bytes of one member's name
+UNPACK_HEADER_MAX: Final = 1 * MIB  # bytes of a tar header that describes a member: names, and attributes that we drop
 STEP_DEADLINE_S: Final = 6 * 3600.0  # one build step: compilers of browsers take about two hours on eight cores
 STEP_LOG_MAX: Final = 64 * MIB  # a step's log; what comes after is counted and dropped, so a loop cannot fill the disk
 STEP_TAIL_LINES: Final = 20  # lines of a failed step's log that are shown: one screen with the error's head

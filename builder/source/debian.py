@@ -85,10 +85,11 @@ def prepare(state: Path, etc: Path, work: Path, around: Surroundings) -> list[st
     if changed or not stamp.is_file() or time.time() - stamp.stat().st_mtime > APT_LISTS_AGE_S:  # noqa: TID251  a file's age is wall time
         argv = ["apt-get", *options, "-q", "-o", "APT::Get::List-Cleanup=true", "update"]
         code, output = run_tool(argv, cwd=work, environ=around.environ, install=INSTALL)
-        if code != 0:
+        if code == 0 and "Failed to fetch" not in output:  # apt takes what it could not reach for a warning
+            with storage(stamp):
+                stamp.touch()
+        elif not list((state / "lists").glob("*_Sources*")):  # an index of earlier days may still do
             raise UnavailableError("the Debian source archive", f"its index could not be read: {last_lines(output)}")
-        with storage(stamp):
-            stamp.touch()
     return options
 
 

@@ -21,7 +21,13 @@ def fetch(pin: Pin, into: Path, around: Surroundings) -> Fetched:
     files = into / "files"
     with storage(files):
         files.mkdir()
-    options = ["--ignore-scripts", "--loglevel", "error", "--no-update-notifier", "--pack-destination", str(files)]
+    retries = [
+        "--fetch-retry-mintimeout",
+        "1000",
+        "--fetch-retry-maxtimeout",
+        "5000",
+    ]  # milliseconds; npm's own take minutes without a network
+    options = [*retries, "--ignore-scripts", "--loglevel", "error", "--no-update-notifier", "--pack-destination", str(files)]
     code, output = run_tool(["npm", "pack", pin.locator, *options], cwd=into, environ=around.environ, install=INSTALL)
     found = [path for path in files.glob("*.tgz") if path.is_file()]
     if code == 0 and len(found) == 1:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hart.errors import BuildError
+from builder.assemble import open_up
+from hart.errors import BuildError, FormatError
 from tests.builder.workshop import Workshop
 
 PLAN = """
@@ -83,3 +84,46 @@ def test_a_directory_in_place_of_a_file_of_the_plan_is_refused(workshop: Worksho
     """With the name that is meant."""
     with pytest.raises(BuildError, match="hooks/run in the package: is a directory"):
         workshop.build(workshop.plan(PLAN.format(install='mkdir -p "$out/hooks/run"')))
+
+
+def test_modes_that_the_steps_left_do_not_stand_in_the_way(workshop: Workshop) -> None:
+    """Read-only directories and files that even we may not read: the package has modes of its own. (Root would not notice.)"""
+    install = (
+        'mkdir -p "$out/lib/deep"; echo x >"$out/lib/deep/x"; chmod 0 "$out/lib/deep/x"; chmod 0500 "$out/lib/deep"; chmod 0500 "$out"'
+    )
+    plan = workshop.plan(PLAN.format(install=install))
+    package = workshop.install(workshop.build(plan))
+    assert (package.path / "lib/deep/x").stat().st_mode & 0o777 == 0o644
+    assert (package.path / "lib/deep").stat().st_mode & 0o777 == 0o755
+
+
+def test_open_up_lets_the_owner_in_and_follows_no_link(tmp_path: Path) -> None:
+    """Below the tree only."""
+    outside = tmp_path / "outside"
+    outside.touch(mode=0o000)
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    (tree / "a/x").touch(mode=0o000)
+    (tree / "a/link").symlink_to(outside)
+    (tree / "a").chmod(0o000)
+    open_up(tree)
+    assert [path.stat().st_mode & 0o700 for path in (tree / "a", tree / "a/x", outside)] == [0o700, 0o400, 0]
+
+
+def test_a_default_toml_that_the_steps_wrote_is_judged_too(workshop: Workshop) -> None:
+    """Not UTF-8, not TOML, or a port that is none: a refusal, and no fault of ours."""
+    for number, content in enumerate(("\\\\377", "a =")):
+        with pytest.raises((BuildError, FormatError), match=r"default\.toml"):
+            workshop.build(workshop.plan(PLAN.format(install=f'printf "{content}" >"$out/default.toml"'), name=f"plan{number}"))
+    plan = """
+        pkg_name=tiny
+        pkg_version=1.0
+        pkg_exports=([port]=http.port)
+        pkg_exposes=(port)
+        do_build() { return 0; }
+        do_install() { return 0; }
+        do_build_config() { do_default_build_config; echo 'x = 1' >"$pkg_prefix/default.toml"; }
+    """
+    with pytest.raises(BuildError, match="must be a port"):
+        workshop.build(workshop.plan(plan, name="sh", file="plan.sh", default_dot_toml="[http]\nport = 80\n"))
+    assert workshop.leftovers() == []

@@ -196,3 +196,36 @@ def test_files_keep_the_time_that_the_archive_says(tmp_path: Path) -> None:
     unpack(tmp_path / "a.zip", tmp_path / "zip", name="a.zip")
     assert (tmp_path / "zip/a").stat().st_mtime == 1_000_000_000
     assert (tmp_path / "zip/b").stat().st_mtime == 0
+
+
+def test_damage_that_a_compressor_reports_in_its_own_way_is_a_format_error(tmp_path: Path) -> None:
+    """bzip2 raises an error of the system without a number."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a", os.urandom(4096))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[2000] ^= 0x55
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(FormatError, match="damaged"):
+        unpack(tmp_path / "a.zip", tmp_path / "src", name="a.zip")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "src"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: bytes) -> None:
+    """tarfile reads such headers whole, and two hundred megabytes of zeros are two hundred kilobytes of gzip."""
+    import gzip
+    import tracemalloc
+
+    head = member("p", kind=kind)
+    head.size = 64 * 2**20
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as out:
+        out.write(head.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(64):
+            out.write(bytes(2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(LimitError, match="header of more than"):
+            unpack(tmp_path / "a.tgz", tmp_path / "src", name="a.tgz")
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()

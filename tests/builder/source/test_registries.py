@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from builder.plan import Pin, Scheme, Source, WheelOrSdist
+from builder.source import debian
 from builder.source.cache import SourceCache
 from builder.source.fetch import obtain
 from builder.source.scheme import Surroundings
 from builder.source.tool import run_tool
-from hart.errors import NotFoundError, PlanError, SteadError, TrustError
+from hart.errors import NotFoundError, PlanError, SteadError, TrustError, UnavailableError
 
 SIX_WHEEL = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
 SIX_SDIST = "1e61c37477a1626458e36f7b1d82aa5c9b094fa4802892072e49de9c60c4c926"
@@ -113,3 +114,29 @@ def test_clients_never_see_our_tokens(tmp_path: Path) -> None:
     assert code == 0
     assert "canary" not in output
     assert "PIP_INDEX_URL=kept" in output
+
+
+def apt(tmp_path: Path, script: str) -> Surroundings:
+    """An apt-get of our own on PATH, before the host's tools."""
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    (tmp_path / "bin/apt-get").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bin/apt-get").chmod(0o755)
+    return around(tmp_path, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+
+def test_an_index_that_could_not_be_reached_is_asked_for_again(tmp_path: Path) -> None:
+    """apt calls it a warning and ends well; taking that for a fresh index would spoil a whole day."""
+    etc, state, work = tmp_path / "etc", tmp_path / "state", tmp_path / "work"
+    (etc / "sources.list.d").mkdir(parents=True)
+    (etc / "sources.list").write_text("deb https://deb.example.org/debian stable main\n")
+    work.mkdir()
+    offline = apt(tmp_path, "echo 'W: Failed to fetch https://deb.example.org/ Temporary failure resolving'")
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="Temporary failure"):
+            debian.prepare(state, etc, work, offline)
+    online = apt(tmp_path, f"touch {state}/lists/deb_Sources; echo update >>{tmp_path}/calls")
+    debian.prepare(state, etc, work, online)
+    debian.prepare(state, etc, work, online)
+    assert (tmp_path / "calls").read_text() == "update\n"
+    os.utime(state / "updated", (0, 0))
+    debian.prepare(state, etc, work, apt(tmp_path, "echo 'W: Failed to fetch'"))  # an old index still does
