@@ -46,7 +46,6 @@ class Artifact:
 def assemble(made: Made, key: SecretSigningKey, *, work: Path, results: Path, say: Callable[[str], None]) -> Artifact:
     """Finish the tree and make the artifact of it. `work` is a directory for temporary files on the root's file system."""
     tree = made.tree
-    refuse_link(tree, made.ident)
     open_up(tree)
     lay_folder(made, say)
     tidy(tree, say)
@@ -100,12 +99,6 @@ def lay_folder(made: Made, say: Callable[[str], None]) -> None:
         say(f"hooks: {', '.join(sorted(name.removeprefix('hooks/') for name in hooks))}")
 
 
-def refuse_link(tree: Path, ident: Ident) -> None:
-    """The tree has to be a directory of this build: through a link the package would be written to, and made of, somebody else's."""
-    if tree.is_symlink() or not tree.is_dir():
-        raise BuildError(f"package {ident}", "the steps left no directory where the package has to be", next=f"ls -ld {tree}")
-
-
 def open_up(tree: Path) -> None:
     """Let us read everything and write directories, whatever modes the steps left: a package has modes of its own (`pack`)."""
     with storage(tree):
@@ -115,7 +108,7 @@ def open_up(tree: Path) -> None:
                 path = Path(base, name)
                 mode = path.lstat().st_mode
                 wanted = 0o700 if stat.S_ISDIR(mode) else 0o400
-                if not stat.S_ISLNK(mode) and mode & wanted != wanted:
+                if mode & wanted != wanted:  # never so for a link, whose own mode is always 0777
                     path.chmod(stat.S_IMODE(mode) | wanted)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.assemble import Artifact, assemble, refuse_link, write_files
+from builder.assemble import Artifact, assemble, write_files
 from builder.builddir import remove
 from builder.deps import Resolved
 from builder.environment import HOST_PATH, build_environment, release_epoch, search_path
@@ -319,6 +319,12 @@ class ShellBuild:
             made = session.made(tree, environ, strict=False, settings=self.settings or {})
             self.artifact = assemble(made, session.key, work=session.directory.path, results=session.results, say=log.line)
         return self.sourced("package", [f"pkg_artifact={shlex.quote(str(self.artifact.path))}"])
+
+
+def refuse_link(prefix: Path, ident: Ident) -> None:
+    """Through a link the package would be written to, and made of, a directory of somebody else's."""
+    if prefix.is_symlink() or not prefix.is_dir():
+        raise BuildError(f"package {ident}", "the plan left no directory where the package has to be", next=f"ls -ld {prefix}")
 
 
 def lay_config(session: Session, prefix: Path) -> None:

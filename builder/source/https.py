@@ -10,9 +10,10 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import string
 import time
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from builder.plan import Pin
 from builder.source.guard import refusal
@@ -45,7 +46,7 @@ def download(url: str, into: Path, *, plain_http: bool, allow_private: bool, pro
             response = connection.getresponse()
             if response.status in REDIRECTS and (location := response.headers.get("Location")):
                 plain_http = plain_http and urlsplit(at).scheme == "http"
-                at = urljoin(at, location)
+                at = next_hop(at, location)
                 continue
             check_status(url, response)
             path = into / "download"
@@ -60,6 +61,14 @@ def download(url: str, into: Path, *, plain_http: bool, allow_private: bool, pro
     raise UnavailableError(url, f"redirects more than {SOURCE_REDIRECTS_MAX} times")
 
 
+def next_hop(at: str, location: str) -> str:
+    """Where a redirect leads; bytes beyond ASCII, which some servers send as they are, are %-encoded."""
+    try:
+        return urljoin(at, quote(location.encode("latin-1"), safe=string.punctuation))
+    except ValueError as error:
+        raise UnavailableError(at, f"redirects to what is no address: {error}") from error
+
+
 def connect(url: str, *, plain_http: bool, allow_private: bool) -> http.client.HTTPConnection:
     """A connection to a checked address of the url's host."""
     try:
@@ -69,7 +78,7 @@ def connect(url: str, *, plain_http: bool, allow_private: bool) -> http.client.H
         raise DeniedError(url, f"is not an address: {error}") from error
     if parts.scheme != "https" and not (plain_http and parts.scheme == "http"):
         raise DeniedError(url, f"{parts.scheme or 'no scheme'} is not fetched, only https")
-    if not host or parts.username is not None or any(char.isspace() or not char.isprintable() for char in url):
+    if not host or parts.username is not None or any(not char.isascii() or char.isspace() or not char.isprintable() for char in url):
         raise DeniedError(url, "is not an address of a public file")
     port = port or (443 if parts.scheme == "https" else 80)
     try:

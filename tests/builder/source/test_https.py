@@ -13,6 +13,15 @@ import pytest
 from builder.source.https import download, filename_of
 from hart.errors import DeniedError, NotFoundError, SteadError, UnavailableError
 
+REDIRECTS = {
+    "/once": "/file.tgz",
+    "/loop": "/loop",
+    "/to-file": "file:///etc/passwd",
+    "/to-metadata": "http://169.254.169.254/latest/",
+    "/to-nonsense": "https://[::1",
+    "/to-umlaut": "/ü.tgz".encode().decode("latin-1"),
+}
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers by path; remembers the headers it saw."""
@@ -31,14 +40,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * 10)
             case "/encoded":
                 self.answer(200, b"x", {"Content-Encoding": "gzip"})
-            case "/once":
-                self.answer(302, b"", {"Location": "/file.tgz"})
-            case "/loop":
-                self.answer(302, b"", {"Location": "/loop"})
-            case "/to-file":
-                self.answer(302, b"", {"Location": "file:///etc/passwd"})
-            case "/to-metadata":
-                self.answer(302, b"", {"Location": "http://169.254.169.254/latest/"})
+            case path if path in REDIRECTS:
+                self.answer(302, b"", {"Location": REDIRECTS[path]})
+            case "/%C3%BC.tgz":
+                self.answer(200, b"umlaut")
             case "/busy":
                 self.answer(503, b"")
             case "/denied":
@@ -143,3 +148,15 @@ def test_an_unresolvable_name_may_work_later(tmp_path: Path) -> None:
 def test_a_file_name_is_safe(url: str, name: str) -> None:
     """One component of plain characters."""
     assert filename_of(url) == name
+
+
+def test_a_redirect_in_raw_utf8_is_followed(server: str, tmp_path: Path) -> None:
+    """Some servers do not encode what they say."""
+    assert get(f"{server}/to-umlaut", tmp_path) == b"umlaut"
+
+
+@pytest.mark.parametrize("path", ["/to-nonsense", "/ü.tgz"])
+def test_an_address_that_is_none_is_an_error_and_no_fault_of_ours(server: str, tmp_path: Path, path: str) -> None:
+    """From a server, or from a plan.sh."""
+    with pytest.raises((UnavailableError, DeniedError), match="address"):
+        get(f"{server}{path}", tmp_path)
