@@ -132,7 +132,12 @@ def storage(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(str(path), "no space left on the device", next=f"free some space: df -h {path.parent}") from error
+            raise StorageError(str(path), "no space left on the device", next=f"free some space: df -h {mount_of(path)}") from error
         if error.errno is None:  # not from the system: shutil and socket errors carry no number
             raise
         raise StorageError(str(error.filename2 or error.filename or path), os.strerror(error.errno).lower()) from error
+
+
+def mount_of(path: Path) -> Path:
+    """Where the file system begins that a path is on, or would be."""
+    return next(above for above in (path.absolute(), *path.absolute().parents) if os.path.ismount(above))

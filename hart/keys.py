@@ -212,7 +212,13 @@ class KeyCache:
             except FileNotFoundError:
                 return
         if mode & stat.S_IWOTH:
-            raise TrustError(f"key cache {self.path}", "everybody can write to it", next=f"chmod 0700 {self.path}, then check its content")
+            is_shared = mode & stat.S_ISVTX  # such as /tmp, which must stay as it is
+            way_out = "keep keys in a directory of your own: --cache-key-path DIR or STEAD_KEYS"
+            raise TrustError(
+                f"key cache {self.path}",
+                "everybody can write to it",
+                next=way_out if is_shared else f"chmod 0700 {self.path}, then check its content",
+            )
 
 
 def _pair_problem(key: Key, public: Key | None) -> str:

@@ -156,3 +156,13 @@ def test_the_file_that_the_system_names_is_the_thing(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught, storage(Path("/srv/thing")):
         (tmp_path / "missing").read_bytes()
     assert caught.value.thing == str(tmp_path / "missing")
+
+
+def test_a_full_disk_is_named_by_a_directory_that_outlives_the_attempt(tmp_path: Path) -> None:
+    """What was being written is cleared away, and its parents with it: `df` on them would find nothing."""
+    with pytest.raises(StorageError) as caught, storage(tmp_path / "made" / "for" / "this"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    command, _, mount = caught.value.next.partition("df -h ")
+    assert command
+    assert os.path.ismount(mount)
+    assert Path(mount).stat().st_dev == tmp_path.stat().st_dev

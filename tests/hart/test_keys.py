@@ -361,6 +361,16 @@ def test_a_key_file_that_contains_another_key_is_refused(cache: KeyCache) -> Non
         cache.public(KeyName("victim", REVISION))
 
 
+def test_a_shared_directory_is_not_advised_to_be_closed(cache: KeyCache) -> None:
+    """`chmod 0700 /tmp` would stop the whole host: another directory is the way out."""
+    cache.store(PAIR.public)
+    cache.path.chmod(0o1777)
+    with pytest.raises(TrustError, match="everybody can write") as caught:
+        cache.latest_public("acme")
+    assert "chmod" not in caught.value.next
+    assert "--cache-key-path" in caught.value.next
+
+
 def test_a_cache_that_everybody_can_write_to_is_refused(cache: KeyCache) -> None:
     """Who can put a public key there can sign packages."""
     cache.store_pair(SIGNING)
