@@ -363,7 +363,7 @@ def test_a_key_file_that_contains_another_key_is_refused(cache: KeyCache) -> Non
 
 def test_a_shared_directory_is_not_advised_to_be_closed(cache: KeyCache) -> None:
     """`chmod 0700 /tmp` would stop the whole host: another directory is the way out."""
-    cache.store(PAIR.public)
+    cache.store(SIGNING.public)
     cache.path.chmod(0o1777)
     with pytest.raises(TrustError, match="everybody can write") as caught:
         cache.latest_public("acme")
