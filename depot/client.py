@@ -26,7 +26,7 @@ from depot.transport import Answer, Pace, Question, Retrying, Sleep, Transport
 from hart.console import Progress
 from hart.errors import ConflictError, FormatError, LimitError, NotFoundError, TrustError, UnavailableError, UsageError
 from hart.ident import ORIGIN, Ident
-from hart.limits import CHANNELS_ASKED_MAX, DEPOT_ANSWER_MAX, DEPOT_KEY_MAX, DEPOT_PAGES_MAX
+from hart.limits import CHANNELS_ASKED_MAX, DEPOT_ANSWER_MAX, DEPOT_KEY_MAX, DEPOT_PAGES_MAX, SEARCH_TEXT_MAX
 
 if TYPE_CHECKING:
     from hart.keys import KeyName
@@ -156,9 +156,22 @@ class Depot:
         from hart.artifact import checksum
         from hart.package import read_artifact
 
-        found = await asyncio.to_thread(read_artifact, artifact)
-        ident, target = found.metadata.ident, str(found.metadata.target)
+        meta = (await asyncio.to_thread(read_artifact, artifact)).metadata
         digest = await asyncio.to_thread(checksum, artifact)
+        return await self.send(artifact, meta.ident, str(meta.target), digest, channel=channel, force=force, progress=progress)
+
+    async def send(
+        self,
+        artifact: Path,
+        ident: Ident,
+        target: str,
+        digest: str,
+        *,
+        channel: str | None = None,
+        force: bool = False,
+        progress: Progress = quiet,
+    ) -> Uploaded:
+        """As `upload`, for an artifact that was read already; `digest` is the BLAKE2b-256 of the file."""
         query = {"checksum": digest, "target": target} | ({"forced": "true"} if force else {})
         thing = f"upload of {ident}"
         question = Question(route=routes.UPLOAD, parts=_parts(ident), thing=thing, query=query, accept=(200, 201, 409))
@@ -193,10 +206,12 @@ class Depot:
 
     async def search(self, text: str, *, limit: int | None = None) -> list[Ident]:
         """Packages whose origin or name has the words of `text`, one ident each; `limit` cuts the list."""
-        thing = f"search for {text!r}"
+        thing = f"search for {text[:80]!r}"
         found: list[Ident] = []
         if not text.strip().strip("."):
             raise UsageError(thing, "there is nothing to search for", next="stead pkg search redis")
+        if len(text) > SEARCH_TEXT_MAX or not text.isprintable():
+            raise UsageError(thing, "no package has such a name", next="stead pkg search redis")
         async for rows in self._pages(routes.SEARCH, {"query": text}, {"distinct": "true"}, thing):
             found.extend(records.ident(row, thing) for row in rows)
             if limit is not None and len(found) >= limit:

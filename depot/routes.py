@@ -110,8 +110,12 @@ ROUTES: Final = (
 
 def base_url(url: str) -> str:
     """A depot's URL with its prefix and without a trailing slash: no path means `/v1`, any other path is kept. UsageError if not http."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = url.isprintable() and " " not in url and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that do not match
+        usable = False
+    if not usable:
         raise UsageError(f"depot URL {url!r}", "is not an http or https URL", next="for example http://127.0.0.1:9636")
     if parts.query or parts.fragment or parts.username or parts.password:
         raise UsageError(

@@ -123,8 +123,11 @@ class Publisher:
             if self.channel is not None:
                 await self.depot.publish_in(ident, self.channel, target)
         else:
-            uploaded = await self.depot.upload(
+            uploaded = await self.depot.send(
                 candidate.path,
+                ident,
+                target,
+                digest,
                 channel=self.channel,
                 force=self.force,
                 progress=lambda done, total, /: self.watch(Sending(ident=ident, done=done, total=total)),

@@ -33,6 +33,7 @@ DEPOT_REQUEST_S: Final = 120.0  # one small request from first byte to last
 UPLOAD_ANSWER_S: Final = 300.0  # from the last byte sent to the answer: the depot hashes and verifies the whole file first
 CLOSURE_MAX: Final = 2000  # packages that one install may need: three times the largest closure of Habitat's core plans
 CHANNELS_ASKED_MAX: Final = 40  # channels looked through to say where a package is; one request each
+SEARCH_TEXT_MAX: Final = 512  # characters that the client searches for: an origin, a slash and a name
 HOOK_SOURCE_MAX: Final = 1 * MIB  # a hook's or configuration file's template before rendering
 INSTALL_HOOK_S: Final = 600.0  # an install hook may build indexes or make users; longer means that it hangs
 INSTALL_HOOK_OUTPUT_MAX: Final = 1 * MIB  # of each stream, kept in the hook's log; the rest is counted, not stored

@@ -352,6 +352,17 @@ async def test_search_reads_every_page(simulator: Simulator) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("text", [" ", "..", "\udcff", "x" * 600])
+async def test_what_nothing_can_be_called_is_not_searched_for(simulator: Simulator, text: str) -> None:
+    """Also bytes of a command line that are no text, and what is longer than any name: a usage error that does not repeat all of it."""
+    async with Clientele(simulator).client() as depot:
+        with pytest.raises(UsageError) as caught:
+            await depot.search(text)
+    assert len(str(caught.value)) < 300
+    assert simulator.requests == []
+
+
+@pytest.mark.asyncio
 async def test_pages_that_go_in_circles_end(simulator: Simulator) -> None:
     """A depot that always says 206 does not hold us for ever."""
     for number in range(120):

@@ -50,7 +50,9 @@ def test_a_url_without_path_means_v1_and_any_other_is_kept(given: str, meant: st
     assert routes.base_url(given) == meant
 
 
-@pytest.mark.parametrize("given", ["ftp://depot", "depot", "http://", "http://u:p@depot", "http://depot?x=1"])
+@pytest.mark.parametrize(
+    "given", ["ftp://depot", "depot", "http://", "http://u:p@depot", "http://depot?x=1", "http://[::1", "http://a b", "http://\x1b[31m/"]
+)
 def test_what_is_no_depot_url_is_refused(given: str) -> None:
     """Also one that carries a password: it would end in logs."""
     with pytest.raises(UsageError):
