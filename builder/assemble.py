@@ -187,7 +187,7 @@ def publish(signed: Path, place: Path) -> Path:
                 raise ConflictError(
                     place.name,
                     "was built before with other content, and a release never changes",
-                    next="build without --release, or with another one",
+                    next="build with another --release, or without one a second later",
                     before=checksum(place),
                     now=checksum(signed),
                 ) from None

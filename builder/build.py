@@ -191,13 +191,15 @@ def resolve_deps(plan: Plan, options: Options, target: Target, reporter: Reporte
 def key_of(place: PlanPlace, plan: Plan, resolved: Resolved, options: Options, target: Target) -> str | None:
     """The build cache's key: everything that a build's outcome depends on, except the host's own tools.
 
-    None for a folder that is too large to be compared, unless the comparison was asked for: then LimitError.
+    None for a folder that cannot be compared: with links to directories outside, or too large (then LimitError, if it was asked for).
     """
     try:
         folder = digest(place.context, without=(options.root.path, options.results))
     except LimitError:
         if options.if_changed:
             raise
+        return None
+    if folder is None:
         return None
     return buildcache.key(
         [

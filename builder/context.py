@@ -20,7 +20,7 @@ from hart.limits import PLAN_FILES_MAX, PLAN_MAX, PLAN_TREE_MAX
 
 PLAN_NAMES = ("plan.toml", "plan.sh")
 LEFTOVERS = ("*.sw?", "*~", "*.bak")
-NOT_OF_THE_PLAN = ("results", ".git", ".hg", ".svn", "__pycache__")  # beside a plan, but never what it is built from
+NOT_OF_THE_PLAN = (".git", ".hg", ".svn", "__pycache__")  # beside a plan, but never what it is built from
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ def read_tree(directory: Path, name: str) -> dict[str, bytes]:
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in LEFTOVERS):
             continue
         stay_inside(path, directory)
+        if not path.is_file():
+            raise PlanError(str(path), "is no regular file, so it cannot be part of a package", next=f"ls -l {path}")
         with storage(path), path.open("rb") as stream:
             data = stream.read(PLAN_TREE_MAX + 1)
         total += len(data)
@@ -128,12 +130,13 @@ def read_tree(directory: Path, name: str) -> dict[str, bytes]:
     return found
 
 
-def walk(top: Path, *, without: Collection[Path] = ()) -> Iterator[Path]:
-    """Files below a directory in a fixed order; links to directories are not followed."""
+def walk(top: Path, *, without: Collection[Path] = (), names: Collection[str] = ()) -> Iterator[Path]:
+    """Files and links below a directory in a fixed order; passed over are directories `without`, and those of `names` anywhere."""
     count = 0
     for base, directories, files in os.walk(top):
-        directories[:] = sorted(name for name in directories if name not in NOT_OF_THE_PLAN and Path(base, name) not in without)
-        for name in sorted(files):
+        directories[:] = sorted(name for name in directories if name not in names and Path(base, name) not in without)
+        links = [name for name in directories if Path(base, name).is_symlink()]  # not followed
+        for name in sorted([*files, *links]):
             count += 1
             if count > PLAN_FILES_MAX:
                 raise LimitError(str(top), f"has more than {PLAN_FILES_MAX} files", next="is this the plan's own folder?")
@@ -145,19 +148,22 @@ def stay_inside(path: Path, directory: Path) -> None:
         raise PlanError(str(path), "is a link that leads out of the plan's folder", next="copy the file there")
 
 
-def digest(directory: Path, *, without: Collection[Path]) -> str:
-    """A digest over names, executable bits and bytes of everything in a folder that is not a result (for `--if-changed`)."""
+def digest(directory: Path, *, without: Collection[Path]) -> str | None:
+    """A digest over names, executable bits and bytes of everything in a folder that is not a result (for `--if-changed`).
+
+    None when a link leads to a directory outside: what is there could change unseen."""
     whole = hashlib.blake2b(digest_size=32)
-    for path in walk(directory, without=without):
-        state = path.lstat()
-        if path.is_symlink():
-            content = b"link " + os.fsencode(path.readlink())
-        elif path.is_file():
+    for path in walk(directory, without=[directory / "results", *without], names=NOT_OF_THE_PLAN):
+        link = os.fsencode(path.readlink()) if path.is_symlink() else b""
+        inside = not link or path.resolve().is_relative_to(directory.resolve())
+        content = b""
+        if path.is_file():
             with storage(path), path.open("rb") as stream:
                 content = hashlib.file_digest(stream, "blake2b").digest()
-        else:
-            continue
+        elif path.is_dir() and not inside:
+            return None
+        executable = bool(path.stat().st_mode & 0o100) if path.exists() else False
         name = os.fsencode(path.relative_to(directory))
-        for part in (name, b"x" if state.st_mode & 0o100 else b"-", content):
+        for part in (name, b"x" if executable else b"-", link, content):
             whole.update(len(part).to_bytes(8, "big") + part)
     return whole.hexdigest()

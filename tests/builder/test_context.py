@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,40 @@ def test_the_digest_changes_with_what_is_built_from_and_with_nothing_else(tmp_pa
         (plan / name).mkdir()
         (plan / name / "x").write_text("x")
     assert not changed()
+    (plan / "tests/results").mkdir(parents=True)
+    (plan / "tests/results/expected").write_text("x")
+    assert changed()
+    (plan / "link").symlink_to("config")
+    assert changed()
+    (plan / "link").unlink()
+    (plan / "link").symlink_to("tests")
+    assert changed()
+
+
+def test_what_a_link_leads_to_outside_counts_or_nothing_is_compared(tmp_path: Path) -> None:
+    """A file's bytes are part of the digest; a directory outside could change unseen."""
+    plan = tmp_path / "plan"
+    plan.mkdir()
+    (tmp_path / "common").write_text("1")
+    (plan / "link").symlink_to("../common")
+    before = digest(plan, without=[])
+    (tmp_path / "common").write_text("2")
+    assert digest(plan, without=[]) != before
+    (plan / "patches").symlink_to("..")
+    assert digest(plan, without=[]) is None
+
+
+def test_all_of_the_configuration_templates_are_taken(tmp_path: Path) -> None:
+    """A folder may be called results there."""
+    (tmp_path / "config/results").mkdir(parents=True)
+    (tmp_path / "config/results/a").write_text("x")
+    assert read_folder(tmp_path, schema_file="s").config == {"results/a": b"x"}
+
+
+@pytest.mark.parametrize("place", ["hooks/init", "config/a"])
+def test_a_pipe_is_no_file_of_a_plan(tmp_path: Path, place: str) -> None:
+    """Reading one would wait for ever."""
+    (tmp_path / place).parent.mkdir()
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(PlanError, match="no regular file"):
+        read_folder(tmp_path, schema_file="s")

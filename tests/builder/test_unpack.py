@@ -219,7 +219,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: by
     head = member("p", kind=kind)
     head.size = 64 * 2**20
     with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as out:
-        out.write(head.tobuf(tarfile.USTAR_FORMAT))
+        out.write(member("before").tobuf() + head.tobuf(tarfile.USTAR_FORMAT))
         for _ in range(64):
             out.write(bytes(2**20))
     tracemalloc.start()
