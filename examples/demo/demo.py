@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.parse
@@ -29,6 +30,7 @@ BUILD, DEPOT, HOST, LOGS = HOME / "build", HOME / "depot", HOME / "host", HOME /
 STEAD = [str(Path(sys.executable).with_name("stead"))]
 ORIGIN = "demo"
 WAIT_S = 60.0  # for one claim to come true; a service on a loaded machine may take its time, a broken one should not take ours
+WIDTH = min(shutil.get_terminal_size().columns, 100)
 TERMINAL = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -54,12 +56,16 @@ class Demo:
         self.steps += 1
         seconds = time.monotonic() - self.started_s
         print(f"\n{self.paint('1;36', f'{self.steps}. {title}')}  {self.paint('2', f'[{seconds:.0f} s]')}", flush=True)
-        print(self.paint("2", f"   {why}"), flush=True)
+        for line in textwrap.wrap(why, WIDTH, initial_indent="   ", subsequent_indent="   "):
+            print(self.paint("2", line), flush=True)
 
     def claim(self, text: str) -> None:
         """Said only after it was checked."""
         self.claims += 1
-        print(f"   {self.paint('32', 'ok')} {text}", flush=True)
+        lines = textwrap.wrap(
+            text, WIDTH, initial_indent="   ok ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        )
+        print("\n".join(lines).replace("ok", self.paint("32", "ok"), 1), flush=True)
 
     # --- acts
 
@@ -80,6 +86,11 @@ class Demo:
         if done.returncode != 0:
             raise ClaimError(f"stead {shlex.join(args)} ended with {done.returncode}")
         return done.stdout
+
+    def look(self, *args: str, root: Path) -> None:
+        """Run one command whose data is for the reader: it goes to the terminal, or wherever ours goes."""
+        self.show(*args)
+        check(subprocess.run([*STEAD, *args], cwd=HOME, env=environment(root), check=False, timeout=60).returncode == 0, "it failed")
 
     def show(self, *args: str, stdin: str | None = None) -> None:
         fed = f" <<< {shlex.quote(stdin.strip())}" if stdin is not None else ""
@@ -270,7 +281,7 @@ def story(demo: Demo) -> None:
             == {"redis": (True, "healthy"), "guestbook": (True, "healthy")}
         ),
     )
-    print(demo.stead("svc", "status", root=HOST), end="", flush=True)
+    demo.look("svc", "status", root=HOST)
     demo.claim("redis and guestbook are ready and healthy")
 
     demo.step("Use it", "A request through the web application that writes to redis, and one that reads it back.")
@@ -354,7 +365,8 @@ def main() -> int:
     demo = Demo()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(143))
-    print(demo.paint("1", "Stead: from two plans to running, healthy services."), "Everything stays under", HOME, flush=True)
+    print(demo.paint("1", "Stead: from two plans to running, healthy services."), flush=True)
+    print(f"Everything stays under {HOME}", flush=True)
     try:
         with alone():
             story(demo)
