@@ -15,6 +15,11 @@ from hart.errors import FormatError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION, Ident
 
 UNSET_VERSION = "0.version-not-set-yet"  # stands for a version that pkg_version() will say later
+NO_ACCOUNT = re.compile(r"[\s\x00-\x1f\x7f:/]")
+MAPS = {"pkg_exports": "pkg_exports", "pkg_binds": "pkg_binds", "pkg_binds_optional": "pkg_binds_optional",
+        "_stead_runtime": "set_runtime_env", "_stead_pushed": "push_runtime_env"}  # fmt: skip
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+OUTSIDE = re.compile(r"[\x00-\x1f\x7f:]|(?:\A|/)\.\.(?:/|\Z)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,6 +90,7 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
     demand(not signal or signal in SIGNALS, "pkg_shutdown_signal", f"{signal!r} is not one of {' '.join(SIGNALS)}")
     timeout = text("pkg_shutdown_timeout_sec")
     demand(not timeout or (timeout.isascii() and timeout.isdigit()), "pkg_shutdown_timeout_sec", f"{timeout!r} is not a number of seconds")
+    problems += unfit(variables)
     deps = {key: idents(variables.words(key), key, problems) for key in ("pkg_deps", "pkg_build_deps")}
     service = None
     if has_run_hook or text("pkg_svc_run"):
@@ -126,6 +132,28 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
         data = [{"file": thing, "line": None, "message": message} for message in shown]
         raise PlanError(thing, listing, next="see docs/plan.md, “plan.sh”", problems=data)
     return plan
+
+
+def unfit(variables: Variables) -> list[Problem]:
+    """Values that the lines of a metafile cannot hold, or that lead out of the package."""
+    found = [
+        Problem((name,), f"{word!r} is not a path below the prefix")
+        for name in ("pkg_bin_dirs", "pkg_lib_dirs", "pkg_include_dirs", "pkg_pconfig_dirs", "pkg_interpreters")
+        for word in variables.words(name)
+        if OUTSIDE.search(word)
+    ]
+    found += [
+        Problem((shown,), f"[{key!r}]={value!r} is not one line, or its name holds a =")
+        for name, shown in MAPS.items()
+        for key, value in variables.map(name).items()
+        if not key or "=" in key or CONTROL.search(key) or CONTROL.search(value)
+    ]
+    found += [
+        Problem((name,), f"{variables.text(name)!r} is not a name")
+        for name in ("pkg_svc_user", "pkg_svc_group")
+        if NO_ACCOUNT.search(variables.text(name))
+    ]
+    return found
 
 
 def idents(words: Sequence[str], key: str, problems: list[Problem]) -> tuple[Ident, ...]:

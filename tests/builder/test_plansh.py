@@ -81,3 +81,34 @@ def test_a_wrong_variable_is_named(change: dict[str, str], words: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan(Variables(NEEDED | change))
     assert words in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("arrays", "maps", "words"),
+    [
+        ({"pkg_bin_dirs": ("../../other/bin",)}, {}, "pkg_bin_dirs '../../other/bin' is not a path below the prefix"),
+        ({"pkg_lib_dirs": ("a:b",)}, {}, "pkg_lib_dirs 'a:b'"),
+        ({"pkg_interpreters": ("bin/a\nb",)}, {}, "pkg_interpreters 'bin/a\\nb'"),
+        ({}, {"pkg_exports": {"port": "a\nb"}}, "pkg_exports ['port']='a\\nb' is not one line"),
+        ({}, {"pkg_binds": {"a=b": "port"}}, "pkg_binds ['a=b']"),
+        ({}, {"_stead_runtime": {"A": "x\nPATH=/evil"}}, "set_runtime_env"),
+    ],
+)
+def test_what_no_metafile_could_hold_is_refused_before_the_steps(
+    arrays: dict[str, tuple[str, ...]], maps: dict[str, dict[str, str]], words: str
+) -> None:
+    """Lines that would be two, and directories of other packages."""
+    with pytest.raises(PlanError) as caught:
+        plan(Variables(NEEDED, arrays, maps))
+    assert words in caught.value.cause
+    assert plan(Variables(NEEDED, {"pkg_bin_dirs": ("/bin", "lib/..a")}, {"pkg_binds": {"db": "port\thost"}})).bin_dirs == (
+        "/bin",
+        "lib/..a",
+    )
+
+
+@pytest.mark.parametrize("name", ["pkg_svc_user", "pkg_svc_group"])
+def test_an_account_is_one_word(name: str) -> None:
+    """It becomes a line of a metafile and an argument of chown."""
+    with pytest.raises(PlanError, match=rf"{name} .* is not a name"):
+        plan(Variables(NEEDED | {name: "a\tb"}))
