@@ -27,7 +27,7 @@ from hart.files import storage
 from hart.ident import Ident
 from hart.limits import METAFILE_MAX, METAFILES_MAX
 from hart.members import DEFAULT, ArchiveCaps, Parts
-from hart.metafiles import INDEXED
+from hart.metafiles import INDEXED, METAFILES
 from hart.tarball import pack
 from hart.tarstream import Kind, Member, TarReader
 from hart.xzstream import Readable, XzReader
@@ -38,6 +38,7 @@ METAFILE = re.compile(r"/?(?:opt/)?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)/([^/]+)(/.
 RELEASE = re.compile(r"/?hab/pkgs/([^/]+/[^/]+/[^/]+/[^/]+)(/.*)?")
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NAMED = INDEXED | METAFILES
 SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 STRIPPED_SHOWN = 100  # names of members that lost a special bit: for a warning, not for a list
 
@@ -138,11 +139,11 @@ class Extraction:
 
     def _order(self, parts: Parts | None, kind: Kind) -> None:
         """A writer that claims to put metafiles first must: a reader that stops early would miss the others."""
+        if parts and parts[0] in NAMED and (kind is not Kind.FILE or len(parts) > 1):
+            raise no_regular_file(parts[0], self.thing)
         if not parts or parts[0] not in INDEXED:
             self.past_metafiles |= bool(parts) or self.among_metafiles
             return
-        if kind is not Kind.FILE or len(parts) > 1:
-            raise no_regular_file(parts[0], self.thing)
         if self.past_metafiles and self.reader.metafiles_first:
             raise FormatError(self.thing, f"metafile {parts[0]} comes late in an archive that is marked metafiles-first")
         self.among_metafiles = True

@@ -141,16 +141,16 @@ class InstalledTree:
         """Compare a release with its signed list of files. Raises what `trust` raises for a key that is not known."""
         thing = f"package {package.ident}"
         with storage(package.path):
-            signed = metafiles.read_bounded(package.path / "FILES", FILES_LIST_MAX)
-            if signed is None:
-                return [Problem("FILES", "is not there: the package has no signed list of files to compare with")]
-            stream = io.BytesIO(signed)
             try:
+                signed = metafiles.read_bounded(package.path / "FILES", FILES_LIST_MAX)
+                if signed is None:
+                    return [Problem("FILES", "is not there: the package has no signed list of files to compare with")]
+                stream = io.BytesIO(signed)
                 authorise_key(verify(stream, trust, thing=f"FILES of {package.ident}").header.key, package.ident)
                 build_root = package.metadata.build_root or str(DEFAULT_ROOT)
                 prefix = f"{build_root.rstrip('/')}/pkgs/{package.ident}"
                 listed = filelist.parse_files_list(stream.read(), prefix, thing=thing)
-            except (TrustError, FormatError) as error:
+            except (TrustError, InputError) as error:
                 return [Problem("FILES", error.cause)]
             return filelist.compare(package.path, listed)
 

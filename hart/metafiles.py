@@ -113,11 +113,14 @@ def parse(files: Mapping[str, bytes]) -> Metadata:
     """
     thing = "package"
 
+    def decoded(name: str) -> str:
+        return files.get(name, b"").decode(errors="replace").replace("\0", "\ufffd")  # the kernel takes no NUL anywhere
+
     def text(name: str) -> str:
-        return files.get(name, b"").decode(errors="replace").strip()
+        return decoded(name).strip()
 
     def lines(name: str) -> list[str]:
-        return [line.rstrip("\r") for line in files.get(name, b"").decode(errors="replace").split("\n") if line.strip()]
+        return [line.rstrip("\r") for line in decoded(name).split("\n") if line.strip()]
 
     def idents(name: str) -> tuple[Ident, ...]:
         try:
@@ -266,8 +269,8 @@ def under(path: str, prefixes: tuple[str, ...]) -> bool:
 
 
 def pairs(lines: Iterable[str]) -> dict[str, str]:
-    """`key=value` lines, split at the first `=`; others are dropped, and those with a NUL, which no environment can hold."""
-    split = (line.partition("=") for line in lines if "\0" not in line)
+    """`key=value` lines, split at the first `=`; others are dropped."""
+    split = (line.partition("=") for line in lines)
     return {key.strip(): value for key, equals, value in split if equals and key.strip()}
 
 

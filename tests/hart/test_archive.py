@@ -643,6 +643,12 @@ def test_a_metafile_is_a_regular_file_for_every_reader(unpack: Unpack, member: b
     refuses(unpack, payload, "metafile TDEPS is no regular file")
 
 
+@pytest.mark.parametrize("member", [hard_link(HERE + "FILES", HERE + "IDENT"), symlink(HERE + "FILES", "IDENT"), directory(HERE + "FILES")])
+def test_the_signed_list_is_a_regular_file(unpack: Unpack, member: bytes) -> None:
+    """Else the package could never be verified."""
+    refuses(unpack, archive(file(HERE + "IDENT", b""), member), "metafile FILES is no regular file")
+
+
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.hart")), ids=lambda path: path.name)
 def test_habitats_own_packages_are_read(path: Path, tmp_path: Path) -> None:
     """Real files: metadata and extraction agree."""

@@ -418,6 +418,18 @@ def test_verifying_tells_changed_missing_and_extra_files(tree: InstalledTree, tm
     assert [problem.path for problem in tree.verify(web, trust)] == ["bin/a", "bin/b", "bin/c"]
 
 
+def test_a_link_or_directory_in_the_place_of_the_list_is_a_problem(tree: InstalledTree, tmp_path: Path) -> None:
+    """Like every other thing that happened to the files of a package."""
+    package = install(tree, tmp_path, metadata(WEB))
+    listed = package.path / "FILES"
+    listed.rename(tmp_path / "FILES")
+    listed.symlink_to(tmp_path / "FILES")
+    assert tree.verify(package, trust) == [Problem("FILES", "is a link, where a package has a file")]
+    listed.unlink()
+    listed.mkdir()
+    assert tree.verify(package, trust) == [Problem("FILES", "is a directory, where a package has a file")]
+
+
 def test_a_list_that_is_gone_damaged_or_signed_by_others_is_a_problem(tree: InstalledTree, tmp_path: Path) -> None:
     """Whoever changes files could change the list."""
     web = install(tree, tmp_path, metadata(WEB))
