@@ -92,15 +92,6 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
     demand(not timeout or (timeout.isascii() and timeout.isdigit()), "pkg_shutdown_timeout_sec", f"{timeout!r} is not a number of seconds")
     problems += unfit(variables)
     deps = {key: idents(variables.words(key), key, problems) for key in ("pkg_deps", "pkg_build_deps")}
-    service = None
-    if has_run_hook or text("pkg_svc_run"):
-        service = Service(
-            run=None,
-            user=text("pkg_svc_user") or "hab",
-            group=text("pkg_svc_group") or "hab",
-            stop_signal=signal or None,
-            stop_timeout_s=int(timeout) if timeout.isdigit() else None,
-        )
     plan = Plan(
         origin=origin or None,
         name=name or "unnamed",
@@ -117,7 +108,7 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
         pconfig_dirs=variables.words("pkg_pconfig_dirs") or None,
         interpreters=variables.words("pkg_interpreters"),
         sources=source_of(variables),
-        service=service,
+        service=service_of(variables) if has_run_hook or text("pkg_svc_run") else None,
         exports=variables.map("pkg_exports"),
         exposes=variables.words("pkg_exposes"),
         binds={key: tuple(value.split()) for key, value in variables.map("pkg_binds").items()},
@@ -132,6 +123,19 @@ def plan_of(variables: Variables, *, has_run_hook: bool, thing: str) -> Plan:
         data = [{"file": thing, "line": None, "message": message} for message in shown]
         raise PlanError(thing, listing, next="see docs/plan.md, “plan.sh”", problems=data)
     return plan
+
+
+def service_of(variables: Variables) -> Service:
+    """Whom a service runs as and how it stops; the run hook or the file `run` says what runs."""
+    text = variables.text
+    timeout = text("pkg_shutdown_timeout_sec")
+    return Service(
+        run=None,
+        user=text("pkg_svc_user") or "hab",
+        group=text("pkg_svc_group") or "hab",
+        stop_signal=text("pkg_shutdown_signal").upper() or None,
+        stop_timeout_s=int(timeout) if timeout.isdigit() else None,
+    )
 
 
 def unfit(variables: Variables) -> list[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.build import choose_release
-from hart.errors import BuildError, ConflictError, NotFoundError, PlanError, TrustError, UsageError
+from hart.errors import BuildError, NotFoundError, PlanError, TrustError, UsageError
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
 from hart.root import Root
@@ -141,40 +141,6 @@ def test_steps_see_no_secret_of_the_caller(workshop: Workshop) -> None:
     assert "canary" not in (package.path / "env").read_text()
     assert str(workshop.keys.path) not in (package.path / "env").read_text()
     assert (package.path / "home").read_text() == ""
-
-
-@pytest.mark.slow
-def test_if_changed_builds_only_what_changed(workshop: Workshop) -> None:
-    """Nothing when all is as before; again after a change of the plan, its files, or its artifact."""
-    folder = workshop.plan(TINY, default_dot_toml="a = 1\n")
-
-    def again(release: str) -> bool:
-        return workshop.build(folder, if_changed=True, release=release).reused
-
-    assert not again("20260101000000")
-    assert again("20260101000001")
-    assert (workshop.options.results / "last_build.env").read_text().splitlines()[3] == "pkg_release=20260101000000"
-    (folder / "default.toml").write_text("a = 2\n")
-    assert not again("20260101000002")
-    artifact = workshop.root.artifacts / "acme-tiny-1.0-20260101000002-x86_64-linux.hart"
-    artifact.unlink()
-    assert not again("20260101000003")
-
-
-@pytest.mark.slow
-def test_a_plain_build_always_builds_and_a_release_never_changes(workshop: Workshop) -> None:
-    """The same release with other content is refused; the first artifact stays."""
-    folder = workshop.plan(TINY)
-    first = workshop.build(folder)
-    assert not workshop.build(folder).reused
-    (folder / "plan.toml").write_text((folder / "plan.toml").read_text().replace("hello", "changed"))
-    before = first.path.read_bytes()
-    with pytest.raises(ConflictError, match="never changes"):
-        workshop.build(folder)
-    assert first.path.read_bytes() == before
-    workshop.install(first)
-    with pytest.raises(ConflictError, match="is installed"):
-        workshop.build(folder)
 
 
 @pytest.mark.slow

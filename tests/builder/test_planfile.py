@@ -14,30 +14,7 @@ from hart.ident import Ident
 SHA = "a" * 64
 SMALL = '[package]\nname = "web"\nversion = "1.0"\n'
 
-
-def read(text: str) -> Plan:
-    return read_plan(text, thing="plan.toml")
-
-
-def refused(text: str) -> str:
-    with pytest.raises(PlanError) as caught:
-        read(text)
-    return f"{caught.value.thing}: {caught.value.cause}"
-
-
-def test_a_small_plan_has_defaults() -> None:
-    """Name and version are enough."""
-    plan = read(SMALL)
-    assert (plan.origin, plan.name, plan.version) == (None, "web", "1.0")
-    assert plan.service is None
-    assert plan.bin_dirs is None
-    assert plan.sources == ()
-
-
-def test_a_full_plan_is_read() -> None:
-    """Every section reaches the model."""
-    plan = read(
-        f"""
+FULL = f"""
 exposes = ["http"]
 [package]
 name = "web"
@@ -86,7 +63,30 @@ PYTHONPATH = "$prefix/lib"
 [config]
 schema = "schemas/config.json"
 """
-    )
+
+
+def read(text: str) -> Plan:
+    return read_plan(text, thing="plan.toml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(PlanError) as caught:
+        read(text)
+    return f"{caught.value.thing}: {caught.value.cause}"
+
+
+def test_a_small_plan_has_defaults() -> None:
+    """Name and version are enough."""
+    plan = read(SMALL)
+    assert (plan.origin, plan.name, plan.version) == (None, "web", "1.0")
+    assert plan.service is None
+    assert plan.bin_dirs is None
+    assert plan.sources == ()
+
+
+def test_a_full_plan_is_read() -> None:
+    """Every section reaches the model."""
+    plan = read(FULL)
     assert plan.deps == (Ident("core", "redis", "7.0.15"),)
     assert plan.license == ("MIT",)
     url, pypi = plan.sources[0].pins
