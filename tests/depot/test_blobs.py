@@ -51,6 +51,30 @@ def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
     assert [found.size for found in store.all(0.0)] == [5]
 
 
+def test_a_blob_is_on_disk_before_it_has_a_name_and_its_name_before_keep_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threats 4.1, steps 5 to 7: fsync of the file, link, fsync of the directory, also when the name is there already."""
+    store, seen = DirectoryBlobs(tmp_path), []
+    fsync, link = os.fsync, os.link
+
+    def told_fsync(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        seen.append(f"fsync {path.parent.name if path.is_file() else path.name}")
+        fsync(fd)
+
+    def told_link(source: Path, target: Path) -> None:
+        seen.append("link")
+        link(source, target)
+
+    monkeypatch.setattr(blobs.os, "fsync", told_fsync)
+    monkeypatch.setattr(blobs.os, "link", told_link)
+    keep(store, b"hello")
+    aa = checksum(b"hello")[:2]
+    assert seen == ["fsync tmp", "fsync blobs", "link", f"fsync {aa}"]
+    seen.clear()
+    keep(store, b"hello")
+    assert seen == ["fsync tmp", "link", f"fsync {aa}"]
+
+
 def test_nothing_has_the_name_before_it_is_kept(tmp_path: Path) -> None:
     """Staged bytes are nobody's blob, and discarding them leaves nothing."""
     store = DirectoryBlobs(tmp_path)

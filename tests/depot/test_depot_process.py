@@ -81,6 +81,20 @@ async def test_a_server_is_ready_when_it_says_so_and_ends_at_term(tmp_path: Path
     assert "stead depot token create" in (tmp_path / "depot.log").read_text()
 
 
+async def test_a_server_collects_old_orphans_when_it_starts(tmp_path: Path) -> None:
+    """What a killed publish left behind a day ago goes, what is younger may yet get its package."""
+    data = tmp_path / "depot"
+    old, young = (data / "blobs" / digit * 2 / (digit * 64) for digit in "ab")
+    for path in (old, young):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"orphan")
+    os.utime(old, (0, 0))
+    with served(data) as server:
+        assert "removed 1 blobs" in server.log.read_text()
+    assert not old.exists()
+    assert young.exists()
+
+
 async def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
     """Exit code 6, and the first one goes on."""
     data = tmp_path / "depot"

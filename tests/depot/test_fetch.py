@@ -297,9 +297,16 @@ async def test_fetch_refuses_a_key_under_another_name(simulator: Simulator, tmp_
     host = Host(tmp_path, simulator)
     host.publish("acme/app")
     simulator.faults.key_text = key_of("evil").public.text()
-    with pytest.raises(TrustError, match="evil"):
+    with pytest.raises(TrustError, match="the depot sent another one: evil"):
         await host.install("acme/app", trust_depot_keys=True)
     assert host.keys.list() == []
+
+
+def test_a_file_that_another_origin_s_key_signed_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    """S04, also where nobody says which package it should be, as before an upload."""
+    made = make_package(tmp_path, "acme/app", key=key_of("evil"))
+    with pytest.raises(TrustError, match="evil"):
+        fetch.open_artifact(made, None, key_of("evil").public, None)
 
 
 @pytest.mark.asyncio

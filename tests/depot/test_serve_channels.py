@@ -144,7 +144,12 @@ async def test_whole_channels_are_promoted_and_demoted(tmp_path: Path) -> None:
         assert await move(routes.PROMOTE_ALL, "rc", "unstable") == 400
         assert await move(routes.DEMOTE_ALL, "unstable", "rc") == 400
         assert await move(routes.PROMOTE_ALL, "nowhere", "stable") == 404
-        assert await move(routes.PROMOTE_ALL, "rc", "stable", None) == 401
+        others = (None, await depot.token("bob"), await depot.token("alice", "promote:acme/rc"), await depot.token("alice", "publish:acme"))
+        for other in others:
+            assert await move(routes.PROMOTE_ALL, "rc", "stable", other) == 401
+            assert await move(routes.DEMOTE_ALL, "rc", "stable", other) == 401
+        assert await heads(depot, "stable") == []
+        assert await move(routes.PROMOTE_ALL, "unstable", "rc", others[2]) == 200
         assert (await depot.ask(routes.PROMOTE_ALL, token=token, origin="acme", channel="rc")).status == 400
 
 
