@@ -85,10 +85,13 @@ def status(name: str | None, root: str | None, wait_s: float | None, as_json: bo
 
 
 def show_row(row: dict[str, Any], *, as_json: bool) -> None:
-    from hart.console import show_json
+    """What came of it: the state that the service is in now, and why."""
+    from hart.console import say, show_json
 
     if as_json:
         show_json(row)
+    else:
+        say(": ".join(row[key] for key in ("service", "state", "because") if row.get(key)))
 
 
 @click.command("logs")

@@ -90,7 +90,12 @@ def test_config_is_applied_from_standard_input_and_shown(host: Supervised) -> No
 def test_stop_and_start_wait_for_the_result(host: Supervised) -> None:
     assert json.loads(stead(host.root, "svc", "stop", "t/web", "--json").stdout)["state"] == "down"
     assert host.row("web")["state"] == "down"
-    assert stead(host.root, "svc", "start", "web").returncode == 0
+    started = stead(host.root, "svc", "start", "web")
+    assert (started.returncode, started.stdout, started.stderr) == (
+        0,
+        "",
+        "web: ready: the ready probe passed: the probe's command exited with code 0\n",
+    )
     assert host.row("web")["state"] == "ready"
     again = stead(host.root, "svc", "load", "t/web")
     assert (again.returncode, "--force" in again.stderr) == (6, True)
