@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from hart.errors import StorageError
+from hart.errors import NotFoundError, StorageError
 from hart.files import fsync_dir, make_dirs, storage
 from hart.kernel import rename_directory, sync_tree
 from hart.limits import STAGING_TRIES
@@ -38,8 +38,13 @@ class Staging:
     @classmethod
     def beside(cls, release: Path) -> Self:
         """A new, empty one for that release; makes the parents."""
+        gone: NotFoundError | None = None
         for _ in range(STAGING_TRIES):
-            make_dirs(release.parent)
+            try:
+                make_dirs(release.parent)
+            except NotFoundError as error:  # another install removed a parent that was still empty
+                gone = error
+                continue
             path = new_name(release)
             with storage(path):
                 try:
@@ -51,7 +56,7 @@ class Staging:
             if is_at(path, fd):
                 return cls(path, fd)
             os.close(fd)
-        raise StorageError(str(release.parent), "does not keep a new directory", next="see which process removes it")
+        raise gone or StorageError(str(release.parent), "does not keep a new directory", next="see which process removes it")
 
     @classmethod
     def take(cls, release: Path) -> Self | None:

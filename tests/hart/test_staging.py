@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hart.errors import NotFoundError
+from hart.files import fsync_dir
 from hart.kernel import rename_directory, sync_tree
 from hart.staging import STAGED, Staging, prune, remove_tree, sweep
 from tests.hart.building import names, unprivileged
@@ -157,6 +159,28 @@ def test_syncing_walks_where_the_kernel_has_no_call(tmp_path: Path, monkeypatch:
     if call is not None:
         with pytest.raises(OSError, match="Bad file descriptor"):
             sync_tree(fd, tmp_path)
+
+
+def test_parents_that_another_install_clears_away_are_made_again(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives up, or is second, removes the empty parents, also while somebody else is making them."""
+    name_directory, cleared = release.parent.parent, []
+
+    def cleared_once(path: Path) -> None:
+        fsync_dir(path)
+        if path == name_directory.parent and not cleared:
+            cleared.append(path)
+            prune(name_directory, release.parents[3])
+
+    monkeypatch.setattr("hart.files.fsync_dir", cleared_once)
+    with Staging.beside(release) as staging:
+        assert staging.path.is_dir()
+    assert cleared
+
+
+def test_a_parent_that_cannot_be_made_is_named() -> None:
+    """Not a race, however often it is tried."""
+    with pytest.raises(NotFoundError, match=r"^/proc/nothing"):
+        Staging.beside(Path("/proc/nothing/acme/web/1.0/20260102030405"))
 
 
 def test_directories_that_their_author_closed_are_removed(tmp_path: Path) -> None:
