@@ -440,6 +440,22 @@ async def test_readers_go_on_while_a_change_is_under_way(tmp_path: Path) -> None
 
 
 @pytest.mark.asyncio
+async def test_a_damaged_catalog_is_refused_after_a_crash(tmp_path: Path) -> None:
+    """Threats 4.1: a log that was left behind means an unclean stop, and then the whole file is looked at before anything is served."""
+    path = tmp_path / "depot.sqlite"
+    async with catalog(tmp_path) as opened:
+        for number in range(60):
+            await opened.write(lambda writer, number=number: writer.ensure_account(f"{number:090}"), by="x", at_us=1)
+    with path.open("r+b") as file:
+        at = file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    assert at > 4096
+    (tmp_path / "depot.sqlite-wal").touch()
+    with pytest.raises(StorageError, match="is damaged"):
+        await asyncio.to_thread(open_catalog, path)
+
+
+@pytest.mark.asyncio
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """An older program must not touch it."""
     async with catalog(tmp_path):

@@ -84,7 +84,7 @@ async def test_a_server_is_ready_when_it_says_so_and_ends_at_term(tmp_path: Path
 async def test_a_server_collects_old_orphans_when_it_starts(tmp_path: Path) -> None:
     """What a killed publish left behind a day ago goes, what is younger may yet get its package."""
     data = tmp_path / "depot"
-    old, young = (data / "blobs" / digit * 2 / (digit * 64) for digit in "ab")
+    old, young = (data / "blobs" / (digit * 2) / (digit * 64) for digit in "ab")
     for path in (old, young):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"orphan")
