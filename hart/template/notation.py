@@ -64,9 +64,9 @@ def to_toml(value: Any) -> str:
     if holds_null(ready):
         raise HelperError("cannot write null: TOML has no such value")
     if isinstance(ready, dict):
-        import tomli_w
+        from hart.toml import dumps
 
-        return tomli_w.dumps(ready)
+        return dumps(ready)
     return toml_value(ready)
 
 
