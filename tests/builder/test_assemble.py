@@ -80,6 +80,16 @@ def test_a_plan_sh_cannot_make_its_prefix_a_link(workshop: Workshop, canary: Pat
     assert workshop.leftovers() == []
 
 
+def test_a_link_that_a_plan_sh_left_at_its_prefix_never_looks_installed(workshop: Workshop, canary: Path) -> None:
+    """Also when it leads to a package: the link goes, what it led to stays."""
+    (canary / "IDENT").write_text("acme/other/1/20260101000000")
+    with pytest.raises(BuildError):
+        workshop.build(workshop.plan(PLAN_SH.format(install=f'rm -rf "$pkg_prefix"; ln -s {canary} "$pkg_prefix"'), file="plan.sh"))
+    assert sorted(path.name for path in canary.iterdir()) == ["IDENT", "run"]
+    assert not list(workshop.root.pkgs.rglob("*/IDENT"))
+    assert not [path for path in workshop.root.pkgs.rglob("*") if path.is_symlink()]
+
+
 def test_a_directory_in_place_of_a_file_of_the_plan_is_refused(workshop: Workshop) -> None:
     """With the name that is meant."""
     with pytest.raises(BuildError, match="hooks/run in the package: is a directory"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hart.errors import ConflictError
+from hart.root import Root
 from tests.builder.workshop import Workshop
 
 TINY = """
@@ -68,3 +69,22 @@ def test_an_artifact_that_changed_on_disk_is_not_taken_again(workshop: Workshop)
         workshop.build(folder, if_changed=True)
     built.path.unlink()
     assert not workshop.build(folder, if_changed=True).reused
+
+
+def test_another_release_of_a_dependency_is_a_change(workshop: Workshop) -> None:
+    """Though the plan names none."""
+    lib = workshop.plan("[package]\nname = 'lib'\nversion = '1'\n", name="lib")
+    workshop.install(workshop.build(lib, release="20260101000001"))
+    top = workshop.plan("[package]\nname = 'top'\nversion = '1'\ndeps = ['acme/lib']\n", name="top")
+    workshop.build(top, if_changed=True)
+    assert workshop.build(top, if_changed=True).reused
+    workshop.install(workshop.build(lib, release="20260101000002"))
+    assert not workshop.build(top, if_changed=True, release="20260102030406").reused
+
+
+def test_a_root_that_was_moved_is_a_change(workshop: Workshop, tmp_path: Path) -> None:
+    """Its packages were made for the place where it was."""
+    folder = workshop.plan(TINY)
+    workshop.build(folder, if_changed=True)
+    workshop.root.path.rename(tmp_path / "moved")
+    assert not workshop.build(folder, if_changed=True, root=Root(tmp_path / "moved"), release="20260102030406").reused

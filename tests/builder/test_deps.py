@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hart.errors import ConflictError
+from hart.errors import ConflictError, PlanError
 from tests.builder.workshop import Workshop
 
 
@@ -25,3 +25,10 @@ def test_two_releases_of_one_package_in_a_run_closure_are_refused(tmp_path: Path
     with pytest.raises(ConflictError, match="acme/lib: is needed in two releases"):
         make("top", "20260101000005", "'acme/a', 'acme/b'")
     make("top", "20260101000006", "'acme/a'", "'acme/b'")
+
+
+def test_a_package_that_depends_on_itself_by_its_origin_from_outside_is_refused(tmp_path: Path) -> None:
+    """The plan names no origin, so only the build can see it."""
+    workshop = Workshop(tmp_path)
+    with pytest.raises(PlanError, match="is this package itself"):
+        workshop.build(workshop.plan("[package]\nname = 'top'\nversion = '1'\ndeps = ['acme/top']\n"))
