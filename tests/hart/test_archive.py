@@ -643,6 +643,30 @@ def test_a_metafile_is_a_regular_file_for_every_reader(unpack: Unpack, member: b
     refuses(unpack, payload, "metafile TDEPS is no regular file")
 
 
+def test_something_behind_the_stream_is_seen_wherever_reading_stopped(unpack: Unpack) -> None:
+    """Also when the stream ends exactly where one read of the reader ends."""
+    whole = archive(file(HERE + "f"))
+    with pytest.raises(FormatError, match="something follows the compressed data"):
+        extract(Pieces([whole, b"x"]), unpack(archive(directory(HERE))), IDENT)
+
+
+class Pieces:
+    """A source whose reads end where it likes."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def read(self, size: int, /) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+def test_many_large_metafiles_are_refused() -> None:
+    """Each is within its cap, all together would fill the memory."""
+    members = [file(HERE + name, os.urandom(limits.METAFILE_MAX)) for name in sorted(INDEXED)[:9]]
+    with pytest.raises(LimitError, match="metafile"):
+        read_metafiles(io.BytesIO(archive(*members)))
+
+
 @pytest.mark.parametrize("member", [hard_link(HERE + "FILES", HERE + "IDENT"), symlink(HERE + "FILES", "IDENT"), directory(HERE + "FILES")])
 def test_the_signed_list_is_a_regular_file(unpack: Unpack, member: bytes) -> None:
     """Else the package could never be verified."""

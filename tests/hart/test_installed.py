@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import stat
@@ -291,6 +292,41 @@ def test_a_dependency_removed_while_unpacking_is_noticed(tmp_path: Path) -> None
     with pytest.raises(NotFoundError, match="needs what is not installed"):
         Late(tree.root).install(artifact, trust)
     assert nothing_there(tree)
+
+
+def test_nothing_is_removed_while_dependencies_are_checked(tree: InstalledTree, tmp_path: Path) -> None:
+    """Install holds the tree's lock shared from the check to the rename, uninstall alone: each keeps the other out."""
+    seen: list[str] = []
+
+    def kept_out(mode: int) -> None:
+        with (tree.root.pkgs / ".lock").open("rb") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, mode | fcntl.LOCK_NB)
+
+    class Watched(InstalledTree):
+        def _complete(self, ident: Ident) -> InstalledPackage | None:
+            if self.root.package(ident).exists():
+                kept_out(fcntl.LOCK_EX)
+                seen.append("install")
+            return super()._complete(ident)
+
+        def _remove(self, ident: Ident) -> None:
+            kept_out(fcntl.LOCK_SH)
+            seen.append("uninstall")
+            super()._remove(ident)
+
+    watched = Watched(tree.root)
+    watched.install(make_artifact(tmp_path, metadata(WEB)), trust)
+    watched.uninstall(WEB)
+    assert seen == ["install", "uninstall"]
+
+
+def test_a_refused_install_leaves_no_empty_parents(tree: InstalledTree, tmp_path: Path) -> None:
+    """Found out while unpacking, when they were made already."""
+    payload = hostile.archive(hostile.file(hostile.HERE + "IDENT", b"acme/other/1/20260102030405"), hostile.file("hab/pkgs/x"))
+    (tmp_path / "x.hart").write_bytes(sign_bytes(payload, KEY))
+    with pytest.raises(FormatError, match="lies outside"):
+        tree.install(tmp_path / "x.hart", trust)
+    assert names(tree.root.pkgs) == []
 
 
 def test_many_installs_of_one_package_at_once_agree(tree: InstalledTree, tmp_path: Path) -> None:
