@@ -103,6 +103,7 @@ def show_row(row: dict[str, Any], *, as_json: bool) -> None:
 def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str | None) -> None:
     """Show what a service has written. The files are read directly, so this works while the supervisor is down."""
     from hart.errors import NotFoundError
+    from hart.files import storage
     from hart.ident import Ident
     from hart.limits import LOG_LINES, LOG_LINES_MAX
     from supervisor import logfile
@@ -113,8 +114,10 @@ def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str
     if hook is not None and hook not in NAMES | {"probe"}:
         raise NotFoundError(f"hook {hook}", "does not exist", next=f"one of {', '.join(sorted(NAMES))}")
     path = directory / f"{hook or 'run'}.log"
-    if not path.is_file():
-        known = sorted(file.stem for file in directory.glob("*.log")) if directory.is_dir() else []
+    with storage(path):
+        there = path.is_file()
+        known = [] if there or not directory.is_dir() else sorted(file.stem for file in directory.glob("*.log"))
+    if not there:
         raise NotFoundError(
             f"log of {service}" + (f", hook {hook}" if hook else ""),
             f"there is no {path}",
@@ -125,11 +128,17 @@ def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str
 
 def show_log(path: Path, lines: int, *, follow: bool, logfile: Any) -> None:
     from hart.console import standard_output
+    from hart.files import storage
 
-    found, end = logfile.last_lines(path, lines)
+    with storage(path):
+        found, end = logfile.last_lines(path, lines)
     with standard_output() as out:
         out.buffer.writelines(found)
-    if follow:
-        for block in logfile.follow(path, end):
-            with standard_output() as out:
-                out.buffer.write(block)
+    blocks = logfile.follow(path, end) if follow else iter(())
+    while True:
+        with storage(path):
+            block = next(blocks, None)
+        if block is None:
+            return
+        with standard_output() as out:
+            out.buffer.write(block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,3 +118,18 @@ def test_values_out_of_range_are_usage_errors(tmp_path: Path, command: str) -> N
     done = stead(Root(tmp_path), *command.split())
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root may read everything: needs setpriv to be somebody else")
+def test_a_log_that_may_not_be_read_is_no_fault_of_ours(tmp_path: Path) -> None:
+    """Another user's service: the error says whose file it is about."""
+    log = Root(tmp_path).service("web") / "logs" / "run.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("secret\n")
+    log.chmod(0)
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"] if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*drop, STEAD, "svc", "logs", "web", "--root", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (9, ""), done.stderr
+    assert f"{log}: permission denied" in done.stderr
