@@ -23,7 +23,7 @@ from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
 from supervisor.service.spec import Desired
 from supervisor.service.update import Choice
-from supervisor.services import are_down, reconcile_all
+from supervisor.services import are_down, attach_again, reconcile_all
 
 HEARD_S = 1.0  # for a service to hear what it was told; it does nothing slow while it reads its mail
 HOPELESS = 3  # failed starts in a row after which nobody goes on waiting
@@ -79,6 +79,7 @@ async def start(host: Host, request: Request, _: Say) -> dict[str, Any]:
     spec = host.specs.need(request.name())
     refuse_while_stopping(host)
     host.specs.write(replace(spec, desired=Desired.UP))
+    await attach_again(host)
     reconcile_all(host)
     return await ready(host, spec.name, request.number("wait_s", COMMAND_WAIT_S))
 
@@ -86,6 +87,7 @@ async def start(host: Host, request: Request, _: Say) -> dict[str, Any]:
 async def stop(host: Host, request: Request, _: Say) -> dict[str, Any]:
     spec = host.specs.need(request.name())
     host.specs.write(replace(spec, desired=Desired.DOWN))
+    await attach_again(host)
     with_timeout(host, spec.name, request)
     reconcile_all(host)
     return await down(host, spec.name, request.number("wait_s", COMMAND_WAIT_S))
@@ -96,6 +98,7 @@ async def unload(host: Host, request: Request, _: Say) -> dict[str, Any]:
     if name not in host.complaints:  # a spec that cannot be read can still be unloaded
         host.specs.need(name)
     host.specs.remove(name)
+    await attach_again(host)
     with_timeout(host, name, request)
     reconcile_all(host)
     return await down(host, name, request.number("wait_s", COMMAND_WAIT_S))
@@ -152,7 +155,7 @@ async def down(host: Host, name: str, wait_s: float) -> dict[str, Any]:
     service = host.services.get(name)
     if service is None:
         return {"service": name, "state": str(State.DOWN)}
-    if wait_s > 0 and not await host.changed.until(lambda: service.life.state is State.DOWN, wait_s):
+    if wait_s > 0 and not await host.changed.until(lambda: service.settled and service.life.state is State.DOWN, wait_s):
         raise ServiceError(f"service {name}", f"is not down, but {service.life.state}: {view.why(service)}")
     return row_of(service)
 

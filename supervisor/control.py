@@ -17,7 +17,7 @@ import socket
 import struct
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Control:
                 listening.bind(address)
             finally:
                 os.umask(before)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listening)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listening)
 
     async def close(self, timeout_s: float) -> None:
         """Stop listening, and let answers under way get out."""
@@ -106,20 +106,22 @@ class Control:
         if self._open:
             await asyncio.wait(self._open, timeout=timeout_s)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            if len(self._open) <= CONTROL_CONNECTIONS and is_ours(writer):
-                await self._converse(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, SteadError):
-            pass  # the peer left, or does not speak our language: nobody else is concerned
-        finally:
-            self._open.discard(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Our own task: asyncio's would print a traceback when it is cancelled at the end."""
+        if len(self._open) >= CONTROL_CONNECTIONS or not is_ours(writer):
             writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._converse(reader, writer)
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, SteadError):
+            pass  # the peer left, does not read, or does not speak our language: nobody else is concerned
+        finally:
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(CONTROL_REQUEST_S):
@@ -132,14 +134,22 @@ class Control:
         work = asyncio.ensure_future(self._answer(request, lambda text: writer.write(frame({"say": text}))))
         try:
             while not (await asyncio.wait([work], timeout=ALIVE_S))[0]:
-                writer.write(frame({"alive": True}))
-                await writer.drain()
+                await self._send(writer, frame({"alive": True}))
         finally:
             if not work.done():  # the peer has left: nobody waits for the result, what was begun is in the specs
                 work.cancel()
                 await asyncio.wait([work])
-        writer.write(frame(outcome(work)))
-        await writer.drain()
+        try:
+            reply = frame(outcome(work))
+        except SteadError as error:
+            reply = frame({"error": error_to_wire(error)})
+        await self._send(writer, reply)
+
+    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        """TimeoutError when the peer does not read."""
+        writer.write(data)
+        async with asyncio.timeout(SILENCE_S):
+            await writer.drain()
 
 
 def outcome(work: asyncio.Future[Any]) -> dict[str, Any]:
@@ -188,7 +198,11 @@ def ask(path: Path, request: Mapping[str, Any], say: Say) -> Any:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             raise no_supervisor from None
         except TimeoutError:
-            raise UnavailableError(str(path), f"the supervisor said nothing for {SILENCE_S:g} s") from None
+            raise UnavailableError(
+                str(path),
+                f"the supervisor said nothing for {SILENCE_S:g} s: it is stopped, or stuck; services go on",
+                next="look at its terminal; kill -9 its process and the holder starts another",
+            ) from None
         except (ConnectionError, EOFError):
             raise UnavailableError(
                 str(path), "the supervisor closed the connection", next="is it running, and as your user? stead sup status"

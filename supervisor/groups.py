@@ -7,6 +7,7 @@ these documents between hosts; here they are one host's.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hart.toml import loads
 from supervisor.service.spec import Group
 
 NONE_YET = 0  # the version of a group that has no document
+NAME = re.compile(r"[0-9]{19}", re.ASCII)  # of a document's file; whatever else is there is not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,13 @@ class Groups:
         self.path = path
 
     def current(self, group: Group) -> Document | None:
-        """The document that counts."""
+        """The document that counts. FormatError or LimitError when it was broken by another hand."""
         versions = self.versions(group)
         if not versions:
             return None
-        with storage(self.path):
-            return Document(versions[-1], self._file(group, versions[-1]).read_text())
+        with storage(self.path), self._file(group, versions[-1]).open("rb") as file:
+            raw = file.read(GROUP_CONFIG_MAX + 1)
+        return parse_document(group, versions[-1], raw)
 
     def version(self, group: Group) -> int:
         return max(self.versions(group), default=NONE_YET)
@@ -70,7 +73,7 @@ class Groups:
                 names = [file.stem for file in (self.path / str(group)).iterdir() if file.suffix == ".toml"]
             except FileNotFoundError:
                 return []
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(name) for name in names if NAME.fullmatch(name))
 
     def check_next(self, group: Group, version: int) -> None:
         """ConflictError unless the version is greater than the one that counts."""

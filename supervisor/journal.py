@@ -1,13 +1,15 @@
 """The journal: every decision with its reason, as bounded JSON lines on disk.
 
 Rules: append only; past its size the file becomes `.1` and a new one begins. A disk that is full costs lines, never a service: the
-journal counts what it could not write and says so in the next line that it can.
+journal counts what it could not write and says so in the next line that it can. A terminal that is stopped, or a pipe that nobody reads,
+costs the lines on it, and never holds anybody up.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -28,8 +30,7 @@ class Journal:
         line = {"at": clock.stamp(clock.wall()), "kind": kind, "subject": subject, "because": because, **data}
         if self.echo is not None:
             state = f"{data['state']}: " if "state" in data else ""
-            with suppress(OSError, ValueError):  # a terminal that went away is no reason to end
-                print(f"{subject}: {state}{text(because)}", file=self.echo, flush=True)
+            show(self.echo, f"{subject}: {state}{text(because)}")
         if self.lost:
             line["lost_before"] = self.lost
         try:
@@ -46,3 +47,12 @@ class Journal:
         with suppress(FileNotFoundError):
             if self.path.stat().st_size >= JOURNAL_MAX:
                 self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+
+
+def show(terminal: IO[str], line: str) -> None:
+    """One line for people, where there is room for it now."""
+    poll = select.poll()
+    with suppress(OSError, ValueError):  # a terminal that went away is no reason to end
+        poll.register(terminal.fileno(), select.POLLOUT)
+        if poll.poll(0):  # then a pipe takes this many bytes without waiting
+            os.write(terminal.fileno(), line.encode(errors="replace")[: select.PIPE_BUF - 1] + b"\n")

@@ -181,7 +181,7 @@ async def watch_files(host: Host) -> None:
             trouble = str(error)
         for name, service in list(host.services.items()):
             mark = (stat_mark(str(host.root.user_config(name))), stat_mark(str(host.settings.groups / str(service.spec.service_group))))
-            if marks.setdefault(name, mark) != mark:
+            if marks.get(name) != mark:  # also at first sight: it may have changed since it was rendered
                 marks[name] = mark
                 service.look_again()
         await asyncio.sleep(WATCH_S)

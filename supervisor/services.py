@@ -7,9 +7,11 @@ is gone and it is down. Found processes are taken over before anything is starte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
-from hart.errors import SteadError
+from hart.errors import InputError, SteadError
+from hart.ident import Ident
 from hart.limits import STOP_ALL_S
 from supervisor import clock
 from supervisor.attach import Exited
@@ -19,41 +21,62 @@ from supervisor.service import running
 from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
 from supervisor.service.process import KILL
-from supervisor.service.spec import Action, Desired, ServiceSpec, Step, reconcile
+from supervisor.service.spec import Action, ServiceSpec, Step, reconcile
 
 
 async def take_over(host: Host, held: Iterable[Held]) -> None:
-    """Attach to what the holder has; what nobody wants any more is stopped the usual way, and what nobody knows is killed."""
-    specs = host.specs.look().specs
+    """Attach to what the holder has; what nobody wants any more is stopped the usual way, and what nobody knows is killed.
+
+    Where a spec file cannot be read the last one that could is carried on."""
+    seen = host.specs.look()
     for each in held:
-        spec = specs.get(each.service)
-        known = running.read(host.settings.running, each.service).release
-        if spec is None and known is not None:
-            spec = ServiceSpec(ident=known.family, desired=Desired.DOWN)
+        spec = seen.specs.get(each.service) or carried_before(host, each.service)
+        if spec is None and each.service in seen.complaints:
+            spec = ServiceSpec(ident=Ident("unknown", each.service))
         if spec is None:
             await end_stray(host, each, "nothing is known of it")
             continue
-        service = add(host, spec)
-        service.gone = each.service not in specs
+        add(host, spec).process.adopt(each)
         host.unread[each.service] = each
-        await attach_again(host)
+    for name in sorted(seen.complaints.keys() - host.services.keys()):
+        if (spec := carried_before(host, name)) is not None:
+            service = add(host, spec)
+            if spec.wanted:
+                service.tell(Event.WANTED_UP, "its spec file cannot be read, and it was up before")
+    await attach_again(host)
+
+
+def carried_before(host: Host, name: str) -> ServiceSpec | None:
+    """The spec that an earlier supervisor carried out, as far as it is recorded."""
+    record = running.read(host.settings.running, name)
+    with suppress(InputError):
+        return ServiceSpec.parse(record.spec, thing=f"record of {name}")
+    return ServiceSpec(ident=record.release.family) if record.release is not None else None
 
 
 async def attach_again(host: Host) -> None:
-    """Take over what could not be read before. A package that the disk does not give is no reason to touch what runs."""
+    """Take over what could not be read before. A package that the disk does not give is no reason to touch what runs; but it is stopped
+    when somebody wants that."""
+    seen = host.specs.look()
     for name, held in list(host.unread.items()):
         service = host.services[name]
+        if name in seen.specs:
+            service.carry(seen.specs[name])
+        service.gone = name not in seen.specs and name not in seen.complaints
+        unwanted = "its spec file is gone" if service.gone else "its spec says down" if not service.spec.wanted else ""
         try:
             await service.attach(held)
         except (SteadError, OSError) as error:
             because = f"process {held.pid} runs and is left alone, for it cannot be taken over: {error}"
-            if service.life.because != because:
-                service.life.because = because
-                host.journal.write("service", name, because)
-            continue
-        del host.unread[name]
-        if not service.spec.wanted or service.gone:
-            service.tell(Event.WANTED_DOWN, "its spec file is gone" if service.gone else "its spec says down")
+            if not unwanted:
+                if service.life.because != because:
+                    service.life.because = because
+                    host.journal.write("service", name, because)
+                continue
+            service.attach_unread(held, because)
+        host.unread.pop(name, None)  # it may have ended meanwhile
+        if unwanted:
+            service.tell(Event.WANTED_DOWN, unwanted)
 
 
 async def end_stray(host: Host, held: Held, because: str) -> None:
@@ -67,13 +90,17 @@ async def end_stray(host: Host, held: Held, because: str) -> None:
 
 def add(host: Host, spec: ServiceSpec) -> Service:
     service = Service(host, spec)
+    service.carry(spec)
     host.services[spec.name] = service
 
     async def live() -> None:
         await service.live()
         if host.services.get(service.name) is service:
             del host.services[service.name]
-            running.forget(host.settings.running, service.name)
+            try:
+                running.forget(host.settings.running, service.name)
+            except SteadError as error:
+                host.journal.write("service", service.name, f"its record could not be removed: {error}")
         host.announce()
 
     host.tasks.create_task(live(), name=spec.name)
@@ -110,7 +137,7 @@ def carry_out(host: Host, service: Service | None, spec: ServiceSpec | None, ste
             return
     if service.gone:  # it was loaded again before it was down
         service.gone = False
-    service.spec = spec
+    service.carry(spec)
     match step.action:
         case Action.KEEP:
             pass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from hart.errors import NotFoundError, SteadError
 from hart.ident import Ident
 from hart.installed import InstalledPackage
-from hart.limits import HOOK_S
+from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
 from hart.servicedir import make_directories
 from supervisor import clock
 from supervisor.attach import Exited
@@ -34,6 +34,7 @@ from supervisor.service.events import (
     Failed,
     Happened,
     KillProcess,
+    Plan,
     Prepare,
     Proved,
     Report,
@@ -47,7 +48,7 @@ from supervisor.service.events import (
 )
 from supervisor.service.kit import Kit, Rendering, configure, hook_environment, member_of, open_kit, render_kit
 from supervisor.service.memory import Memory
-from supervisor.service.process import KILL, Process
+from supervisor.service.process import KILL, TERM, Process
 from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
 from supervisor.service.watch import Watch
@@ -72,7 +73,8 @@ class Service:
 
     def __init__(self, host: Host, spec: ServiceSpec) -> None:
         self.host, self.spec, self.name = host, spec, spec.name
-        self.life = Life(backoff=host.settings.backoff, chance=host.chance, now=clock.now(), since=clock.now())
+        now = clock.now()
+        self.life = Life(backoff=host.settings.backoff, chance=host.chance, now=now, since=now)
         self.memory = Memory(host.settings.running, host.journal, spec.name)
         self.kit: Kit | None = None
         self.rendering: Rendering | None = None
@@ -89,8 +91,12 @@ class Service:
         self._handling = self._reconfiguring = False
         self._work = Work(host.tasks, spec.name)
         self._again = asyncio.Event()  # something that a waiting start may have waited for
-        self._ended: set[str] = set()  # start ids whose end was handled
         self._told: Member | None = None
+
+    def carry(self, spec: ServiceSpec) -> None:
+        """This spec is carried out from now on, also by a later supervisor that cannot read its file."""
+        self.spec = spec
+        self.memory.save(spec=spec.render())
 
     # --- mail
 
@@ -126,6 +132,7 @@ class Service:
                 await self._refresh()
             else:
                 await self._feed(mail.happened)
+        self._handling = False
         self._work.call_off()
 
     async def _next_mail(self) -> Mail | None:
@@ -161,8 +168,7 @@ class Service:
             case StartProcess():
                 self.host.tasks.create_task(self._start(), name=f"{self.name} start")
             case SignalProcess():
-                assert self.kit is not None
-                await self.process.signal(self.kit.stop_signal)
+                await self.process.signal(self.kit.stop_signal if self.kit is not None else TERM)
             case KillProcess():
                 await self.process.signal(KILL)
             case WatchReady():
@@ -335,6 +341,9 @@ class Service:
         self.process.expect()
         self.hook_trouble = ""
         self.memory.save(release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests)
+        if self.memory.trouble:  # the next supervisor would not know what runs
+            self.tell(Event.START_REFUSED, f"the process is not started: {self.memory.trouble}")
+            return
         try:
             pid = await self.process.start(kit)
         except SteadError as error:
@@ -376,6 +385,13 @@ class Service:
             self.tell(Event.RESTART, f"{choice.release} is to run")
         if not held.running:
             await self.on_exit(Exited(service=self.name, start_id=held.start_id, code=held.code, signal=held.signal, unknown=held.unknown))
+
+    def attach_unread(self, held: Held, because: str) -> None:
+        """Take over a process whose package cannot be read, so that it can be stopped: without its hooks, by TERM and KILL."""
+        self.process.adopt(held)
+        self.post(
+            Happened(event=Event.ATTACHED, because=because, plan=Plan(stop_timeout_s=self.spec.shutdown_timeout_s or SHUTDOWN_TIMEOUT_S))
+        )
 
     # --- releases
 

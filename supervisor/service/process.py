@@ -10,7 +10,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hart.errors import ServiceError, SteadError
+from hart.errors import SteadError
 from hart.files import write_atomic
 from supervisor.attach import Exited
 from supervisor.holder.protocol import Held, StartRequest
@@ -19,7 +19,7 @@ from supervisor.service.kit import Kit
 if TYPE_CHECKING:
     from supervisor.host import Host
 
-KILL = signal.SIGKILL
+KILL, TERM = signal.SIGKILL, signal.SIGTERM
 
 
 class Process:
@@ -73,10 +73,11 @@ class Process:
         if event.start_id in self._ended:
             return False
         self._ended = {*list(self._ended)[-8:], event.start_id}
-        with suppress(ServiceError):
+        with suppress(SteadError):  # it will not die, or the holder is gone: the next start meets either
             await self._host.holder.forget(self._name, event.start_id)
         if event.start_id != self.start_id and not self._expected:
             return False
         self.start_id, self.pid = event.start_id, None
-        (self._host.root.service(self._name) / "PID").unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that refuses, or a service that has put something else there
+            (self._host.root.service(self._name) / "PID").unlink(missing_ok=True)
         return True

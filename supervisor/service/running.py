@@ -1,7 +1,8 @@
 """What the supervisor remembers of a service between its own lives: `<root>/sup/default/running/<name>.toml`, mode 0600.
 
 Rules: the release is written before a process is asked for, the process's start id after: a start id that is not recorded belongs to the
-recorded release. `applied` is what that process was started or reconfigured with. A record that cannot be read is put aside and reported;
+recorded release. `applied` is what that process was started or reconfigured with. `spec` is the spec that is carried out, for a supervisor
+that finds its file broken. A record that cannot be read is put aside and reported;
 the service is then treated as new, and the holder still knows what runs.
 """
 
@@ -28,6 +29,7 @@ class Running:
     start_id: str = ""
     was_ready: bool = False
     applied: Mapping[str, str] = field(default_factory=dict)
+    spec: str = ""
     rendered: tuple[str, ...] = ()  # paths that we have written below the service directory
 
     def render(self) -> str:
@@ -36,6 +38,7 @@ class Running:
             "release": self.release,
             "start_id": self.start_id,
             "was_ready": self.was_ready,
+            "spec": self.spec,
             "choice": choice and choice.release,
             "base": choice and choice.base,
             "quarantined": choice and choice.quarantined,
@@ -56,6 +59,7 @@ class Running:
             start_id=str(table.get("start_id", "")),
             was_ready=table.get("was_ready") is True,
             applied={str(path): str(digest) for path, digest in dict(table.get("applied", {})).items()},
+            spec=str(table.get("spec", "")),
             rendered=tuple(str(path) for path in table.get("rendered", [])),
         )
 

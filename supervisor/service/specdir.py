@@ -1,11 +1,13 @@
 """The directory of spec files: the desired state on disk (reference: supervisor 2.1).
 
 Rules: `<name>.spec` must name the package that it is called after, else it is reported and left alone. Nothing here ever deletes a spec
-except `remove`. A file that cannot be read keeps what was wanted before: half-written by hand is not "unload".
+except `remove`. A name whose file cannot be read, or is no file, keeps what was wanted before: half-written by hand is not "unload".
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,21 +32,22 @@ class SpecDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, tuple[tuple[int, int, int], ServiceSpec | str]] = {}
+        self._known: dict[str, tuple[tuple[int, int, int] | None, ServiceSpec | str]] = {}
 
     def look(self) -> Seen:
         """Read what has changed since the last look."""
         seen, known = Seen(), self._known
         self._known = {}
-        for file in self._files():
-            try:
-                stat = file.stat()
-            except FileNotFoundError:
-                continue
-            mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        for number, file in enumerate(self._files()):
             name = file.name.removesuffix(SUFFIX)
+            if number >= SERVICES_MAX:
+                seen.complaints[name] = f"{file}: a host has no more than {SERVICES_MAX} services"
+                continue
+            mark = _mark(file)
             before = known.get(name)
-            result = before[1] if before is not None and before[0] == mark else self._parsed(file)
+            result = before[1] if before is not None and mark is not None and before[0] == mark else self._parsed(file)
+            if result is None:
+                continue
             self._known[name] = (mark, result)
             if isinstance(result, ServiceSpec):
                 seen.specs[name] = result
@@ -55,21 +58,24 @@ class SpecDir:
     def _files(self) -> list[Path]:
         with storage(self.path):
             try:
-                found = sorted(file for file in self.path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
+                return sorted(file for file in self.path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
             except FileNotFoundError:
                 return []
-        return found[:SERVICES_MAX]
 
-    def _parsed(self, file: Path) -> ServiceSpec | str:
+    def _parsed(self, file: Path) -> ServiceSpec | str | None:
+        """The spec, or what is wrong with it; None when it is gone by now."""
         try:
             return self._read(file)
         except InputError as error:
             return f"{error.thing}: {error.cause}"
         except OSError as error:
-            return f"{file}: {error.strerror}"
+            return f"{file}: {error.strerror}" if os.path.lexists(file) else None
 
     def _read(self, file: Path) -> ServiceSpec:
-        with file.open("rb") as source:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not be waited for
+        with os.fdopen(fd, "rb") as source:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise FormatError(str(file), "is not a file")
             raw = source.read(SPEC_MAX + 1)
         if len(raw) > SPEC_MAX:
             raise LimitError(str(file), f"is larger than {SPEC_MAX} bytes")
@@ -89,6 +95,8 @@ class SpecDir:
                 return self._read(file)
             except FileNotFoundError:
                 return None
+            except InputError as error:
+                raise FormatError(error.thing, error.cause, next=error.next or f"mend it, or forget it: stead svc unload {name}") from None
 
     def need(self, name: str) -> ServiceSpec:
         spec = self.get(name)
@@ -104,3 +112,12 @@ class SpecDir:
         with storage(self.path):
             (self.path / f"{name}{SUFFIX}").unlink(missing_ok=True)
             fsync_dir(self.path)
+
+
+def _mark(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; None when it cannot be seen, and then it is looked at each time."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

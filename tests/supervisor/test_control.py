@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hart.errors import ConflictError, NotFoundError, SteadError, UnavailableError
+from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, UnavailableError
 from hart.limits import CONTROL_FRAME_MAX
 from supervisor import control
 from supervisor.control import Control, ask
@@ -29,6 +29,12 @@ async def answer(request: Mapping[str, Any], say: Callable[[str], None]) -> Any:
         case "echo":
             say("first")
             return {"said": request["text"]}
+        case "unspeakable":
+            return float("nan")
+        case "flood":
+            for _ in range(1000):
+                say("x" * 10_000)
+            return None
         case "refuse":
             raise StrangeError("thing", "cause", next="help", current=3)
         case _:
@@ -71,6 +77,24 @@ async def test_a_bug_in_a_command_is_told_and_harms_nobody(tmp_path: Path, capsy
             await asyncio.to_thread(ask, path, {"command": "break"}, print)
         assert "ZeroDivisionError" in capsys.readouterr().err
         await asyncio.to_thread(ask, path, {"command": "echo", "text": ""}, print)
+
+
+async def test_a_result_that_no_frame_can_carry_is_an_error_for_its_asker(tmp_path: Path) -> None:
+    async with served(socket_path(tmp_path)) as path:
+        with pytest.raises(FormatError, match="not a number"):
+            await asyncio.to_thread(ask, path, {"command": "unspeakable"}, print)
+
+
+async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SILENCE_S", 0.1)
+    async with served(socket_path(tmp_path)) as path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(path))
+            client.sendall(control.frame({"command": "flood"}))
+            async with asyncio.timeout(10):
+                for served_now in (True, False):  # first it is, then not any more
+                    while (len(asyncio.all_tasks()) > 1) is not served_now:  # noqa: ASYNC110  there is no event to wait for
+                        await asyncio.sleep(0.01)
 
 
 HOSTILE = {

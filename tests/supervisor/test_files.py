@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hart.errors import ConflictError, FormatError, LimitError, UsageError
 from hart.ident import Ident
-from hart.limits import GROUP_CONFIG_MAX, GROUP_HISTORY, JOURNAL_MAX
+from hart.limits import GROUP_CONFIG_MAX, GROUP_HISTORY, JOURNAL_MAX, SERVICES_MAX
 from hart.root import Root
 from supervisor import logfile, settings
 from supervisor.groups import Groups, parse_document
@@ -35,6 +36,7 @@ RECORDS = st.builds(
     was_ready=st.booleans(),
     applied=st.dictionaries(st.sampled_from(["config/a.b c", "hooks/run", 'config/"x"']), st.text("0f", max_size=4)),
     rendered=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    spec=st.text(max_size=20),
 )
 
 
@@ -51,6 +53,24 @@ def test_versions_of_a_group_only_grow_and_the_last_ones_are_kept(tmp_path: Path
         with pytest.raises(ConflictError, match=f"version {GROUP_HISTORY + 4}, which counts now"):
             groups.store(WEB, parse_document(WEB, version, b""))
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "groups" / "web.default").iterdir())
+
+
+def test_files_of_others_among_a_groups_documents_are_no_versions(tmp_path: Path) -> None:
+    groups = Groups(tmp_path / "groups")
+    groups.store(WEB, parse_document(WEB, 3, b"n = 3\n"))
+    for name in ("7.toml", "notes.toml", "\u0665.toml"):
+        (tmp_path / "groups" / "web.default" / name).write_text("n = 7\n")
+    assert groups.versions(WEB) == [3]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * (GROUP_CONFIG_MAX + 1), b"a = "])
+def test_a_document_that_was_broken_by_hand_is_an_error_and_no_crash(tmp_path: Path, content: bytes) -> None:
+    groups = Groups(tmp_path / "groups")
+    groups.store(WEB, parse_document(WEB, 3, b"n = 3\n"))
+    (path,) = (tmp_path / "groups" / "web.default").iterdir()
+    path.write_bytes(content)
+    with pytest.raises((FormatError, LimitError), match=r"configuration 3 of web\.default"):
+        groups.current(WEB)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +120,39 @@ def test_specs_are_read_again_only_when_they_change(tmp_path: Path) -> None:
     assert specs.look().specs == {}
 
 
+def test_what_is_no_file_is_a_complaint_and_never_waited_for(tmp_path: Path) -> None:
+    """A link that leads nowhere or in a circle, a pipe, a device, a directory: none of them is "unload", and none stops the look."""
+    specs = SpecDir(tmp_path / "specs")
+    specs.write(ServiceSpec(ident=Ident("t", "web")))
+    os.mkfifo(specs.path / "pipe.spec")
+    (specs.path / "circle.spec").symlink_to("circle.spec")
+    (specs.path / "nowhere.spec").symlink_to("no-such-file")
+    (specs.path / "device.spec").symlink_to("/dev/zero")
+    (specs.path / "directory.spec").mkdir()
+    seen = specs.look()
+    assert set(seen.specs) == {"web"}
+    assert set(seen.complaints) == {"pipe", "circle", "nowhere", "device", "directory"}
+
+
+def test_specs_beyond_the_cap_are_complaints_and_not_unloaded(tmp_path: Path) -> None:
+    specs = SpecDir(tmp_path / "specs")
+    specs.write(ServiceSpec(ident=Ident("t", "web")))
+    for number in range(SERVICES_MAX):
+        (specs.path / f"a{number:04}.spec").write_text(f'ident = "t/a{number:04}"\n')
+    seen = specs.look()
+    assert len(seen.specs) == SERVICES_MAX
+    assert f"more than {SERVICES_MAX}" in seen.complaints["web"]
+
+
+def test_a_spec_that_cannot_be_read_says_how_to_get_rid_of_it(tmp_path: Path) -> None:
+    specs = SpecDir(tmp_path / "specs")
+    specs.path.mkdir()
+    (specs.path / "web.spec").write_text("ident =")
+    with pytest.raises(FormatError) as caught:
+        specs.get("web")
+    assert "stead svc unload web" in caught.value.next
+
+
 def test_the_journal_is_bounded_and_survives_a_disk_that_refuses(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.write("service", "web", "it is so", state="up")
@@ -112,6 +165,16 @@ def test_the_journal_is_bounded_and_survives_a_disk_that_refuses(tmp_path: Path)
     lost.path.parent.mkdir(parents=True)
     lost.write("service", "web", "written")
     assert json.loads(lost.path.read_text())["lost_before"] == 1
+
+
+def test_a_terminal_that_nobody_reads_holds_the_journal_up_in_no_way(tmp_path: Path) -> None:
+    """A stopped terminal or a full pipe costs lines on it, never the supervisor's time."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "w") as terminal:
+        journal = Journal(tmp_path / "journal.jsonl", echo=terminal)
+        for _ in range(100):
+            journal.write("service", "web", "x" * 5000)
+    assert len(journal.path.read_text().splitlines()) == 100
 
 
 def test_settings_go_through_the_command_line_unchanged() -> None:

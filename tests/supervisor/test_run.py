@@ -344,3 +344,66 @@ def test_the_service_is_run_as_its_user_when_that_is_possible() -> None:
             uid = int(re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
             assert pwd.getpwuid(uid).pw_name == expected
             assert (root.service("web") / "config").stat().st_uid == uid
+
+
+def test_a_spec_that_is_broken_while_the_supervisor_dies_changes_nothing(root: Root) -> None:
+    """What was wanted before is still wanted: of a process that runs, of one that died meanwhile, and of one that was down."""
+    for name in ("web", "api", "db"):
+        lay_package(root, f"t/{name}/1.0/20260101000000")
+    with supervised(root) as host:
+        web, api = host.load("t/web", group="blue")["pid"], host.load("t/api")["pid"]
+        host.load("t/db")
+        host.ask("stop", name="db")
+        supervisor = host.ask("sup status")["pid"]
+        os.kill(supervisor, signal.SIGSTOP)
+        for name in ("web", "api", "db"):
+            (root.sup / "specs" / f"{name}.spec").write_text('ident = "t/')
+        os.kill(api, signal.SIGKILL)
+        host.kill_supervisor(supervisor)
+        host.until("api runs again", lambda: host.row("api")["state"] == "ready" and host.row("api")["pid"] != api)
+        assert (host.until_state("web", "ready")["pid"], host.row("web")["group"]) == (web, "web.blue")
+        assert "its spec file is ignored" in host.row("web")["because"]
+        assert host.row("db")["state"] == "down"
+        (root.sup / "specs" / "web.spec").write_text('ident = "t/web"\ngroup = "blue"\nchannel = "dev"\n')
+        host.until("it is mended", lambda: host.row("web")["channel"] == "dev")
+        assert host.row("web")["pid"] == web
+
+
+@pytest.mark.parametrize("command", ["stop", "unload"])
+def test_what_cannot_be_taken_over_can_still_be_stopped(root: Root, command: str) -> None:
+    """`down` is only said of a process that is gone."""
+    lay_package(root, WEB)
+    with supervised(root) as host:
+        pid = host.load("t/web")["pid"]
+        (root.sup / "running" / "web.toml").write_text("broken")
+        host.kill_supervisor()
+        host.until("it says so", lambda: "is left alone" in host.row("web")["because"])
+        assert (host.row("web")["pid"], alive(pid)) == (pid, True)
+        assert host.ask(command, name="web")["state"] == "down"
+        assert not alive(pid)
+        assert host.notes("web") == ["start first", "term"]
+        assert host.load("t/web", force=True)["state"] == "ready"
+
+
+def test_a_group_document_broken_by_hand_degrades_and_kills_nobody(root: Root) -> None:
+    lay_package(root, WEB)
+    with supervised(root) as host:
+        host.load("t/web")
+        host.apply("web.default", 1, 'word = "one"\n')
+        pid, supervisor = host.row("web")["pid"], host.ask("sup status")["pid"]
+        (root.sup / "groups" / "web.default" / f"{2:019}.toml").write_bytes(b"\xff\xfe")
+        host.until("it says so", lambda: "not UTF-8" in (host.row("web")["degraded"] or ""))
+        assert (host.row("web")["pid"], host.ask("sup status")["pid"]) == (pid, supervisor)
+
+
+def test_a_service_that_puts_a_directory_where_its_pid_was_stops_nobody_else(root: Root) -> None:
+    """The service directory may belong to the service's user when nobody is switched."""
+    lay_package(root, WEB)
+    with supervised(root) as host:
+        pid, supervisor = host.load("t/web")["pid"], host.ask("sup status")["pid"]
+        (root.service("web") / "PID").unlink()
+        (root.service("web") / "PID").mkdir()
+        os.kill(pid, signal.SIGKILL)
+        host.until("it was started again", lambda: host.row("web")["restarts"] > 0)
+        assert host.ask("sup status")["pid"] == supervisor
+        (root.service("web") / "PID").rmdir()
