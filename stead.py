@@ -100,11 +100,33 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # `stead … | head`: the reader left, that is no error of ours
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        sys.exit(refused(error))
     except Exception as error:  # noqa: BLE001  the border: anything that arrives here is our own bug
         from hart.console import show_bug
 
         show_bug(error)
         sys.exit(EXIT_BUG)
+
+
+def refused(error: OSError) -> int:
+    """The system refused a file that was named to us, or has no room: told as such. Anything else that arrives here is our own bug."""
+    import errno
+    from pathlib import Path
+
+    from hart.console import show_bug, show_error
+    from hart.errors import EXIT_BUG, SteadError
+    from hart.files import storage
+
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG):
+        try:
+            with storage(Path(error.filename or ".")):
+                raise error
+        except SteadError as told:
+            show_error(told)
+            return told.exit_code
+    show_bug(error)
+    return EXIT_BUG
 
 
 def print_anything() -> None:

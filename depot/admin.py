@@ -20,7 +20,8 @@ import click
 from depot.routes import DEFAULT_PORT, DEFAULT_PREFIX
 from hart import limits
 from hart.console import say, show_facts, show_json, show_lines, show_rows, warn
-from hart.errors import ConflictError, SteadError, StorageError, TrustError, UnavailableError, UsageError
+from hart.errors import ConflictError, NotFoundError, StorageError, TrustError, UnavailableError, UsageError
+from hart.files import storage
 from hart.root import Root
 
 if TYPE_CHECKING:
@@ -213,8 +214,10 @@ def verify(root: str | None, data: str | None, as_json: bool) -> None:
             await store.close()
 
     directory = data_directory(root, data)
-    if not (directory / "depot.sqlite").exists():
-        raise SteadError(f"depot in {directory}", "does not exist", next="choose another directory with --data DIR")
+    with storage(directory):
+        there = (directory / "depot.sqlite").exists()
+    if not there:
+        raise NotFoundError(f"depot in {directory}", "does not exist", next="choose another directory with --data DIR")
     report = asyncio.run(check(open_beside(directory)))
     findings = [{"thing": finding.thing, "problem": finding.problem} for finding in report.findings]
     facts = {"packages": report.packages, "audit_entries": report.audit_entries, "audit_head": report.head}

@@ -1,5 +1,6 @@
 """The roof: finding verbs, loading one wing only, errors as people see them."""
 
+import errno
 import importlib
 import json
 import os
@@ -146,6 +147,22 @@ def test_a_fault_of_our_own_says_so_and_keeps_the_trace(monkeypatch: pytest.Monk
     shown = capsys.readouterr().err
     assert "planted" in shown
     assert "fault of stead itself" in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EACCES, 9), (errno.ENOSPC, 9), (errno.EIO, 9), (errno.ENOENT, EXIT_BUG), (errno.EBADF, EXIT_BUG)]
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    """`stead plan check /root/x` as somebody else; a file that we lose ourselves stays a bug."""
+    refuse(monkeypatch, OSError(number, os.strerror(number), "/somewhere/x"))
+    with pytest.raises(SystemExit) as stop:
+        stead.main(["pkg", "list"])
+    assert stop.value.code == code
+    shown = capsys.readouterr().err
+    assert "/somewhere/x" in shown
+    assert ("Traceback" in shown) == (code == EXIT_BUG)
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

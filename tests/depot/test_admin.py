@@ -258,7 +258,7 @@ async def test_a_running_depot_can_be_verified(tmp_path: Path) -> None:
 
 def test_verifying_what_is_not_there_makes_nothing(data: tuple[str, str]) -> None:
     """A typing mistake must not become an empty, healthy depot."""
-    with pytest.raises(SteadError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         run(admin.verify, *data)
     assert not Path(data[1]).exists()
 
