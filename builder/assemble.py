@@ -62,7 +62,7 @@ def assemble(made: Made, key: SecretSigningKey, *, work: Path, results: Path, sa
     payload, signed = work / "payload", work / name
     try:
         with storage(payload), payload.open("wb") as out:
-            pack(tree, made.ident, out, mtime=release_epoch(str(made.ident.release)))
+            pack(tree, made.ident, out, mtime=release_epoch(str(made.ident.release)), level=made.compression)
         sign_payload(payload, signed, key)
         path = publish(signed, made.root.artifacts / name)
     finally:  # on a full disk these are what is in the way

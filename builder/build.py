@@ -30,6 +30,8 @@ from hart.keys import KeyCache
 from hart.root import Root
 from hart.target import Target, host_target
 
+COMPRESSION = 6  # xz preset, as Habitat
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -48,6 +50,7 @@ class Options:
     token: str | None = None
     if_changed: bool = False
     allow_private: bool = False
+    compression: int = COMPRESSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,7 @@ def build_place(place: PlanPlace, options: Options, target: Target, reporter: Re
             environ=options.environ,
             jobs=options.jobs,
             allow_private=options.allow_private,
+            compression=options.compression,
             reporter=reporter,
         )
         if place.is_shell:
@@ -209,6 +213,7 @@ def key_of(place: PlanPlace, plan: Plan, resolved: Resolved, options: Options, t
             f"package {plan.origin}/{plan.name}/{plan.version}",
             *(f"dependency {ident}" for ident in resolved.idents),
             f"folder {folder}",
+            f"compression {options.compression}",
         ]
     )
 

@@ -51,6 +51,7 @@ class Made:
     environ: Mapping[str, str]
     strict: bool
     settings: Mapping[str, str]  # HAB_ENV_… variables of a plan.sh
+    compression: int  # xz preset, 0 to 9
 
 
 def metadata(made: Made) -> Metadata:

@@ -43,6 +43,7 @@ class Session:
     environ: Mapping[str, str]
     jobs: int
     allow_private: bool
+    compression: int
     reporter: Reporter
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1000)))
 
@@ -80,6 +81,7 @@ class Session:
             environ=environ,
             strict=strict,
             settings=settings,
+            compression=self.compression,
         )
 
     @contextmanager

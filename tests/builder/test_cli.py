@@ -129,3 +129,15 @@ def test_if_changed_says_that_nothing_was_built(home: Path) -> None:
     second = json.loads(run("build", "hello", "--origin", "acme", "--if-changed", "--json").stdout)
     assert (first["built"], second["built"]) == (True, False)
     assert second["artifact"] == first["artifact"]
+
+
+def test_compression_is_a_choice_and_part_of_what_is_compared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Habitat's HAB_HART_COMPRESSION_LEVEL; another level is another artifact."""
+    run("plan_init", "hello", "-m")
+    (home / "hello" / "config").mkdir(exist_ok=True)
+    (home / "hello" / "config" / "large.txt").write_text("".join(f"{number * 7919 % 10007}\n" for number in range(20_000)))
+    usual = json.loads(run("build", "hello", "--origin", "acme", "--if-changed", "--json", "--release", "20260101000000").stdout)
+    monkeypatch.setenv("HAB_HART_COMPRESSION_LEVEL", "0")
+    quick = json.loads(run("build", "hello", "--origin", "acme", "--if-changed", "--json", "--release", "20260101000001").stdout)
+    assert quick["built"]
+    assert quick["artifact_size"] > usual["artifact_size"]
