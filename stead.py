@@ -167,8 +167,10 @@ def explain(error: click.ClickException, args: list[str]) -> None:
         return
     cause = error.format_message().rstrip(".")
     cause = cause[:1].lower() + cause[1:]
-    if isinstance(error, click.NoSuchOption) and error.option_name in habitat.OPTIONS:
-        cause = f"no such option: {error.option_name}; {habitat.OPTIONS[error.option_name]}"
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        if said := habitat.OPTIONS.get(name) or habitat.OPTIONS.get(f"{where.removeprefix('stead ')} {name}"):
+            cause = f"no such option: {name}; {said}"
     show_error(UsageError(where, cause, next=f"{where} --help"))
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import click
 
+from hart.options import json_option, keys_option, root_option
+
 DEFAULT_CHANNEL = "stable"
 
 
 @click.command()
 @click.argument("context", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
-@click.option("--root", metavar="DIR", help="Build for (and in) this root instead of STEAD_ROOT or /hab; needs no privileges.")
+@root_option
 @click.option("--origin", metavar="ORIGIN", help="Build for this origin; default STEAD_ORIGIN, HAB_ORIGIN, else the plan's.")
-@click.option("-k", "--cache-key-path", metavar="DIR", help="Where the signing key is; default STEAD_KEYS, else cache/keys under the root.")
+@keys_option
 @click.option("--release", metavar="DIGITS", help="14 digits instead of the time now (or of SOURCE_DATE_EPOCH).")
 @click.option("--if-changed", is_flag=True, help="Build nothing when plan, dependencies and target are those of an earlier build.")
 @click.option("-u", "--url", metavar="URL", help="Depot for dependencies that are not installed; default STEAD_DEPOT_URL, HAB_BLDR_URL.")
@@ -32,7 +34,7 @@ DEFAULT_CHANNEL = "stable"
 @click.option("--allow-private-sources", is_flag=True, help="Fetch sources also from private addresses.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Where the artifact goes too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what the steps print.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def build(context: Path, root: str | None, cache_key_path: str | None, as_json: bool, verbose: bool, **given: Any) -> None:
     """Build a signed package from the plan in DIR (plan.toml or plan.sh; default: here).
 
@@ -100,10 +102,10 @@ def shown(path: Path) -> str:
 
 @click.command("init")
 @click.argument("name", required=False)
-@click.option("--origin", metavar="ORIGIN", help="Write this origin into the plan; default: leave it to --origin or STEAD_ORIGIN.")
+@click.option("-o", "--origin", metavar="ORIGIN", help="Write this origin into the plan; default: leave it to --origin or STEAD_ORIGIN.")
 @click.option("-m", "--minimal", is_flag=True, help="Only what is needed, without explanations.")
 @click.option("--sh", "shell", is_flag=True, help="A plan.sh instead of a plan.toml.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def plan_init(name: str | None, origin: str | None, minimal: bool, shell: bool, as_json: bool) -> None:
     """Start a plan in the new folder NAME, or, without NAME, in ./habitat named after this folder.
 
@@ -144,8 +146,8 @@ def plan_init(name: str | None, origin: str | None, minimal: bool, shell: bool, 
 
 @click.command("check")
 @click.argument("context", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
-@click.option("--root", metavar="DIR", help="Root of the tree; default STEAD_ROOT, else /hab.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@root_option
+@json_option
 def plan_check(context: Path, root: str | None, as_json: bool) -> int:
     """Check the plan in DIR without building it: keys, values, default.toml against the schema, templates, hooks.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hart.cli_keys import cache_options, chosen_origin, key_cache
+from hart.cli_keys import chosen_origin, key_cache
+from hart.options import cache_options, json_option
 
 if TYPE_CHECKING:
     from hart.artifact import Header
@@ -20,7 +21,7 @@ _XZ_MAGIC = b"\xfd7zXZ\x00"
 
 @click.command("header")
 @click.argument("source", type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def header(source: Path, *, as_json: bool) -> None:
     """Show the signature header of SOURCE. Nothing is verified."""
     from hart.artifact import read_header
@@ -34,7 +35,7 @@ def header(source: Path, *, as_json: bool) -> None:
 
 @click.command("hash")
 @click.argument("sources", nargs=-1, type=_FILE, metavar="[SOURCE]...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def hash_files(sources: tuple[Path, ...], *, as_json: bool) -> None:
     """Print the BLAKE2b checksum of each SOURCE, or of each file that a line of standard input names."""
     from hart.artifact import checksum
@@ -72,7 +73,7 @@ def sign(origin: str | None, source: Path, dest: Path, root: str | None, cache_k
 @click.command("verify")
 @click.argument("source", metavar="FILE|IDENT")
 @cache_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def verify(source: str, root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """Verify a signed file, or an installed package file by file, with the keys in the key cache."""
     from hart.errors import NotFoundError
@@ -145,7 +146,7 @@ def _verify_installed(source: str, root: str | None, keys: KeyCache, *, as_json:
 
 @click.command("info")
 @click.argument("source", type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def info(source: Path, *, as_json: bool) -> None:
     """Show what the artifact SOURCE says about itself. Nothing is verified."""
     from hart.artifact import checksum

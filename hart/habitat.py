@@ -30,6 +30,7 @@ COMMANDS = {
     "pkg export": NOT_YET,
     "plan verify": "`stead plan check`",
     "ring": ALONE,
+    "setup": "there is nothing to set up: STEAD_ORIGIN, STEAD_DEPOT_URL and STEAD_TOKEN, or the options of each command",
     "studio": "builds need no studio: `stead pkg build DIR`",
     "sup bash": "`stead pkg exec IDENT COMMAND`",
     "sup depart": ALONE,
@@ -42,12 +43,16 @@ COMMANDS = {
     "user": ALONE,
 }
 
+REMOTE = ("sup status", "sup term", "svc load", "svc unload", "svc start", "svc stop", "svc status", "config apply", "config show")
 HERE = "the supervisor is reached on its own host; --root says which"
 NO_RING = f"{ALONE}, so there is no ring to configure"
 NO_GATEWAY = "there is no HTTP gateway yet; `stead svc status --json` has what it would show"
-AT_ONCE = "Stead is started again by its service manager, and services go on"
+UPGRADE = "Stead does not replace itself; docs/operations.md says how services go on while you do"
 
-OPTIONS = {
+NO_STUDIO = "builds need no studio"
+KEPT = "secret keys stay where they were made; `stead origin key export --type secret ORIGIN` prints one"
+
+OPTIONS = {  # an option of any verb, or a verb's short one
     "--remote-sup": HERE,
     "--peer": NO_RING,
     "--peer-watch-file": NO_RING,
@@ -58,7 +63,7 @@ OPTIONS = {
     "--listen-http": NO_GATEWAY,
     "--http-disable": NO_GATEWAY,
     "--listen-ctl": HERE,
-    "--auto-update": f"install a new Stead, then restart the unit: {AT_ONCE}",
+    "--auto-update": UPGRADE,
     "--keep-latest-packages": "releases stay until `stead pkg uninstall --keep-latest N IDENT`",
     "--json-logging": "sup/default/journal.jsonl under the root has every event as JSON",
     "--config-files": "`stead sup run` takes its settings as options only",
@@ -66,4 +71,15 @@ OPTIONS = {
     "--ignore-uninstall-hook": NOT_YET,
     "--auto-create-origins": "create it first: `stead origin create ORIGIN`",
     "--refresh-channel": "`--channel` names the channel of dependencies",
+    "--secret": KEPT,
+    "sup run -A": UPGRADE,
+    "sup run -D": NO_GATEWAY,
+    "sup run -I": NO_RING,
+    "sup run -r": NO_RING,
+    "pkg build -D": NO_STUDIO,
+    "pkg build -R": NO_STUDIO,
+    "pkg build -f": "`--channel` names the channel of dependencies",
+    "origin key upload -s": KEPT,
+    "origin key download -s": KEPT,
+    **dict.fromkeys((f"{verb} -r" for verb in REMOTE), HERE),
 }

@@ -79,6 +79,8 @@ def test_an_unknown_command_is_answered_with_the_nearest_one() -> None:
         ("studio enter", "stead pkg build"),
         ("install core/redis", "did you mean `stead pkg install`?"),
         ("sup run --peer 10.0.0.1", "do not find each other yet"),
+        ("svc status -r 10.0.0.1", "reached on its own host"),
+        ("setup", "nothing to set up"),
     ],
 )
 def test_words_of_habitat_are_answered_with_ours(line: str, said: str) -> None:

@@ -8,9 +8,11 @@ def test_no_hint_stands_for_what_stead_has() -> None:
     """Once a verb or option exists, a hint that it does not would be a lie."""
     known = {*stead.VERBS, *stead.GROUPS}
     assert not known & set(habitat.COMMANDS)
-    own = {option for verb in stead.VERBS for parameter in stead.load(verb).params for option in parameter.opts}
-    missing = {"--refresh-channel"}  # of `pkg build`, where ours is --channel
-    assert own & set(habitat.OPTIONS) <= missing
+    options = {verb: {option for parameter in stead.load(verb).params for option in parameter.opts} for verb in stead.VERBS}
+    for said in habitat.OPTIONS:
+        verb, _, option = said.rpartition(" ")
+        assert not verb or option not in options[verb], said
+    assert not {option for known in options.values() for option in known} & set(habitat.OPTIONS)
 
 
 def test_commands_that_hints_name_exist() -> None:
