@@ -22,14 +22,13 @@ from hart import limits
 from hart.console import say, show_facts, show_json, show_lines, show_rows, warn
 from hart.errors import ConflictError, NotFoundError, StorageError, TrustError, UnavailableError, UsageError
 from hart.files import storage
+from hart.options import json_option, root_option
 from hart.root import Root
 
 if TYPE_CHECKING:
     from depot.store import Store
 
-_root = click.option("--root", metavar="DIR", help="Root directory instead of /hab (STEAD_ROOT).")
 _data = click.option("--data", metavar="DIR", help="The depot's data directory instead of ROOT/depot.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def data_directory(root: str | None, data: str | None) -> Path:
@@ -48,13 +47,13 @@ def address(listen: str, port: int | None) -> tuple[str, int]:
 
 
 @click.command()
-@_root
+@root_option
 @_data
 @click.option("--listen", metavar="HOST[:PORT]", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Port, 0 for any free one.  [default: {DEFAULT_PORT}]")
 @click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="What every path begins with.")
 @click.option("--max-upload", type=click.IntRange(min=1), default=limits.UPLOAD_MAX, help="Largest artifact in bytes.  [default: 8 GiB]")
-@_json
+@json_option
 def serve(root: str | None, data: str | None, listen: str, port: int | None, prefix: str, max_upload: int, as_json: bool) -> int:
     """Serve packages over HTTP.
 
@@ -142,14 +141,14 @@ async def _alone(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @click.command("create")
-@_root
+@root_option
 @_data
 @click.option("--account", metavar="NAME", required=True, help="Whose token it is; made if new.")
 @click.option(
     "--scope", "scopes", multiple=True, help="read, publish:ORIGIN, promote:ORIGIN[/CHANNEL] or admin; again for more.  [default: admin]"
 )
 @click.option("--expires", metavar="TIME", default="90d", show_default=True, help="Life time, such as 12h, 90d or 1y.")
-@_json
+@json_option
 def token_create(root: str | None, data: str | None, account: str, scopes: tuple[str, ...], expires: str, as_json: bool) -> None:
     """Make an access token. It is shown once.
 
@@ -172,9 +171,9 @@ def token_create(root: str | None, data: str | None, account: str, scopes: tuple
 
 
 @click.command("list")
-@_root
+@root_option
 @_data
-@_json
+@json_option
 def token_list(root: str | None, data: str | None, as_json: bool) -> None:
     """List access tokens, never their secrets."""
     rows = administer(data_directory(root, data), {"do": "list"})["tokens"]
@@ -182,10 +181,10 @@ def token_list(root: str | None, data: str | None, as_json: bool) -> None:
 
 
 @click.command("revoke")
-@_root
+@root_option
 @_data
 @click.argument("token_id", metavar="ID")
-@_json
+@json_option
 def token_revoke(root: str | None, data: str | None, token_id: str, as_json: bool) -> None:
     """Revoke an access token, by its id. It stops working at once."""
     done = administer(data_directory(root, data), {"do": "revoke", "id": token_id})
@@ -196,9 +195,9 @@ def token_revoke(root: str | None, data: str | None, token_id: str, as_json: boo
 
 
 @click.command()
-@_root
+@root_option
 @_data
-@_json
+@json_option
 def verify(root: str | None, data: str | None, as_json: bool) -> None:
     """Check that every stored package is whole, and that the audit trail was not edited.
 

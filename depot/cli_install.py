@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from depot.binlink import DEFAULT_DIR
-from depot.cli_options import chosen, depot_options, json_option, make_depot, target_text
-from hart.cli_keys import cache_options, key_cache
+from depot.cli_options import chosen, depot_options, make_depot, target_text
+from hart.cli_keys import key_cache
+from hart.options import cache_options, json_option
 
 if TYPE_CHECKING:
     from depot.client import Depot

@@ -1,4 +1,4 @@
-"""What the verbs that talk to a depot have in common: `--url`, `--auth`, `--json`, and how a depot is opened.
+"""What the verbs that talk to a depot have in common: `--url`, `--auth`, and how a depot is opened.
 
 Rules: an option beats the environment, Stead's variable beats Habitat's, an empty variable counts as absent. A token that would travel
 unencrypted to another host is warned about.
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:9636"
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def depot_options(command: Command) -> Command:

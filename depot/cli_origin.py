@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from depot.cli_options import ask, depot_options, json_option, make_depot
-from hart.cli_keys import cache_options, chosen_origin, key_cache
+from depot.cli_options import ask, depot_options, make_depot
+from hart.cli_keys import chosen_origin, key_cache
+from hart.options import cache_options, json_option
 
 if TYPE_CHECKING:
     from depot.client import Depot

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hart.options import json_option, root_option
+
 if TYPE_CHECKING:
     from hart.ident import Ident
     from hart.installed import InstalledTree
-
-
-root_option = click.option("--root", metavar="DIR", help="Root of the tree; default STEAD_ROOT, else /hab.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def tree_at(root: str | None) -> InstalledTree:

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hart.options import cache_options, json_option
+
 if TYPE_CHECKING:
     from hart.keys import KeyCache, KeyKind
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def cache_options(command: Command) -> Command:
-    """`--root` and `--cache-key-path`, which together say where the keys are."""
-    command = click.option("--cache-key-path", metavar="DIR", help="Key cache; default STEAD_KEYS, else cache/keys under the root.")(
-        command
-    )
-    return click.option("--root", metavar="DIR", help="Root of the tree; default STEAD_ROOT, else /hab.")(command)
 
 
 def key_cache(root: str | None, cache_key_path: str | None) -> KeyCache:
@@ -55,7 +49,7 @@ def kind_words(kind: KeyKind) -> str:
 @click.command("generate")
 @click.argument("origin", required=False)
 @cache_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def generate(origin: str | None, root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """Make a signing key pair for ORIGIN (default: STEAD_ORIGIN) and keep it in the key cache."""
     from hart.console import show_facts
@@ -71,7 +65,7 @@ def generate(origin: str | None, root: str | None, cache_key_path: str | None, *
 
 @click.command("import")
 @cache_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def import_key(root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """Keep one key, public or secret, that comes on standard input. A secret one brings its public half."""
     from hart.console import say, show_facts, standard_input
@@ -124,7 +118,7 @@ def export(origin: str | None, which: str, root: str | None, cache_key_path: str
 @click.command("list")
 @click.argument("origin", required=False)
 @cache_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_keys(origin: str | None, root: str | None, cache_key_path: str | None, *, as_json: bool) -> None:
     """List the keys in the key cache, all or those of one name, with their fingerprints."""
     from hart.console import show_rows

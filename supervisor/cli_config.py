@@ -6,7 +6,8 @@ from typing import IO, Any
 
 import click
 
-from supervisor.cli_options import ask, json_option, root_option
+from hart.options import json_option, root_option
+from supervisor.cli_options import ask
 
 
 @click.command("apply")

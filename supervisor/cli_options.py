@@ -12,9 +12,6 @@ from hart.root import Root
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-root_option = click.option("--root", metavar="DIR", help="The tree to work in instead of /hab (STEAD_ROOT).")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-
 
 def seconds(name: str, field: str, help_text: str, *, least: float = 0) -> Callable[[F], F]:
     """An option that takes a number of seconds."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option, seconds
+from hart.options import json_option, root_option
+from supervisor.cli_options import ask, choose_root, given, load_options, seconds
 
 TERM_S = 30.0  # from "all services are down" to the holder's end
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from supervisor.cli_options import ask, choose_root, given, json_option, load_options, root_option, seconds
+from hart.options import json_option, root_option
+from supervisor.cli_options import ask, choose_root, given, load_options, seconds
 
 no_wait_option = click.option("--no-wait", is_flag=True, help="Return when it is written down, not when it is done.")
 wait_option = seconds("--wait", "wait_s", "How long to wait for the result [120].")
