@@ -271,7 +271,18 @@ def test_an_interrupted_build_leaves_no_prefix(workshop: Workshop, tmp_path: Pat
     import time
 
     folder = sh(workshop, SMALL.replace("echo small", "mkdir -p $pkg_prefix/x; touch $PLAN_CONTEXT/started; sleep 300; echo small"))
-    command = [sys.executable, "-m", "stead", "pkg", "build", str(folder), "--root", str(workshop.root.path), "-k", str(workshop.keys.path)]
+    command = [
+        sys.executable,
+        "-m",
+        "stead",
+        "pkg",
+        "build",
+        str(folder),
+        "--root",
+        str(workshop.root.path),
+        "--cache-key-path",
+        str(workshop.keys.path),
+    ]
     child = subprocess.Popen(command, cwd=tmp_path, env=dict(os.environ) | HOST, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (folder / "started").exists() and time.monotonic() < deadline and child.poll() is None:
