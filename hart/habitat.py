@@ -78,6 +78,7 @@ OPTIONS = {  # an option of any verb, or a verb's short one
     "sup run -r": NO_RING,
     "pkg build -D": NO_STUDIO,
     "pkg build -R": NO_STUDIO,
+    "pkg build -k": "`--origin` says whose key signs, `--cache-key-path` where it is",
     "pkg build -f": "`--channel` names the channel of dependencies",
     "origin key upload -s": KEPT,
     "origin key download -s": KEPT,
