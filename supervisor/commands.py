@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hart.errors import ConflictError, NotFoundError, ServiceError
+from hart.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from hart.limits import COMMAND_WAIT_S
 from supervisor import clock, configuration, loading, view
 from supervisor.control import Say
@@ -86,7 +86,10 @@ async def start(host: Host, request: Request, _: Say) -> dict[str, Any]:
 
 async def stop(host: Host, request: Request, _: Say) -> dict[str, Any]:
     spec = host.specs.need(request.name())
-    host.specs.write(replace(spec, desired=Desired.DOWN))
+    try:
+        host.specs.write(replace(spec, desired=Desired.DOWN))
+    except StorageError as error:  # it may be this very service that fills the disk
+        raise StorageError(error.thing, error.cause, next=f"stead svc unload {spec.name}, which writes nothing; or {error.next}") from None
     await attach_again(host)
     with_timeout(host, spec.name, request)
     reconcile_all(host)

@@ -9,9 +9,11 @@ is never asked for.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from hart.errors import InputError, ServiceError, SteadError
 from hart.ident import Ident
+from supervisor import clock
 from supervisor.host import Host
 from supervisor.service import update
 from supervisor.service.binds import NotFedError
@@ -21,20 +23,34 @@ from supervisor.service.kit import open_kit
 from supervisor.service.spec import Strategy
 
 
+@dataclass(slots=True)
+class Question:
+    """When one service's depot is asked next."""
+
+    due: float
+    unanswered: int = 0  # in a row
+    asking: bool = False
+
+
 async def follow(host: Host) -> None:
-    """For ever: each service on its own time, so that hosts and services do not ask together."""
-    due: dict[str, float] = {}
-    unanswered: dict[str, int] = {}
-    loop = asyncio.get_running_loop()
+    """For ever: each service on its own time, so that hosts and services do not ask together, and a slow depot is nobody else's."""
+    questions: dict[str, Question] = {}
+    period_s = host.settings.update_period_s
     while True:
-        for name, service in list(host.services.items()):
-            if due.setdefault(name, loop.time() + host.settings.update_period_s * host.chance.random()) > loop.time():
-                continue
-            if host.stopping or not follows(service):
-                continue
-            unanswered[name] = 0 if await look(host, service) else unanswered.get(name, 0) + 1
-            due[name] = loop.time() + update.next_question_s(host.settings.update_period_s, unanswered[name], host.chance.random())
-        await asyncio.sleep(min(1.0, host.settings.update_period_s / 2))
+        now = clock.now()
+        questions = {name: questions.get(name) or Question(now + period_s * host.chance.random()) for name in host.services}
+        for name, question in questions.items():
+            service = host.services[name]
+            if not question.asking and question.due <= now and not host.stopping and follows(service):
+                question.asking = True
+                host.tasks.create_task(ask(host, service, question), name=f"{name} update")
+        await asyncio.sleep(min(1.0, period_s / 2))
+
+
+async def ask(host: Host, service: Service, question: Question) -> None:
+    question.unanswered = 0 if await look(host, service) else question.unanswered + 1
+    question.due = clock.now() + update.next_question_s(host.settings.update_period_s, question.unanswered, host.chance.random())
+    question.asking = False
 
 
 def follows(service: Service) -> bool:
@@ -44,7 +60,7 @@ def follows(service: Service) -> bool:
 
 
 async def look(host: Host, service: Service) -> bool:
-    """Ask the depot about one service and begin what it decides; False when the depot did not answer."""
+    """Ask the depot about one service and begin what it decides; False when depot or disk did not do their part."""
     spec, choice = service.spec, service.memory.record.choice
     assert choice is not None
     try:
@@ -54,11 +70,11 @@ async def look(host: Host, service: Service) -> bool:
         if verdict.target is None:
             return True
         await host.depots.install(spec.url, verdict.target, channel=spec.channel)
-    except SteadError as error:
+        if service.memory.record.choice == choice and service.spec is spec:
+            await switch(host, service, verdict.target, verdict.because)
+    except (SteadError, OSError) as error:
         note(host, service, f"no update: {error}")
         return False
-    if service.memory.record.choice == choice and service.spec is spec:
-        await switch(host, service, verdict.target, verdict.because)
     return True
 
 

@@ -94,7 +94,7 @@ class Overseer:
             if self._start_at is not None and now >= self._start_at:
                 self._start(now)
         elif self._kill_at is not None and now >= self._kill_at:
-            self._say(f"killing the supervisor (pid {self._process.pid}), which does not leave")
+            self._say(f"killing the supervisor (pid {self._process.pid})")
             self._process.send(signal.SIGKILL, group=True)
             self._kill_at = now + SUPERVISOR_LEAVES_S
 

@@ -28,6 +28,7 @@ from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
 from supervisor.service.events import (
     UP,
+    BecameReady,
     CallOff,
     Effect,
     Event,
@@ -179,6 +180,8 @@ class Service:
                 self.watch.stop()
             case Failed(because):
                 self._on_failure(because)
+            case BecameReady():
+                self.memory.save(was_ready=True)
             case Proved():
                 self.memory.prove()
             case Report(state, because):

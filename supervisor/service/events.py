@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hart.limits import HEALTH_FAILURES, READY_DEADLINE_S, SETTLE_S, SHUTDOWN_TIMEOUT_S
+from hart.limits import HEALTH_FAILURES, READY_DEADLINE_S, SETTLE_S, SHUTDOWN_TIMEOUT_S, TRIAL_S
 
 
 class State(StrEnum):
@@ -74,6 +74,7 @@ class Plan:
     settle_s: float = SETTLE_S
     health_failures: int = HEALTH_FAILURES
     stop_timeout_s: float = SHUTDOWN_TIMEOUT_S
+    trial_s: float = TRIAL_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +146,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class BecameReady:
+    """The process that runs has become ready; the next supervisor may take it for ready too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proved:
-    """Ready, and healthy where it has a check: the release that runs is good."""
+    """It has been ready, and healthy where it has a check, for a while: the release that runs is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,7 @@ Effect = (
     | WatchHealth
     | StopWatching
     | Failed
+    | BecameReady
     | Proved
     | Report
 )

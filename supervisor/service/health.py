@@ -22,6 +22,7 @@ from hart.limits import (
     HEALTH_RETRY_S,
     HEALTH_TIMEOUT_S,
     HOOK_S,
+    PROBE_INTERVAL_MIN_S,
     READY_DEADLINE_S,
     READY_INTERVAL_S,
     READY_TIMEOUT_S,
@@ -110,9 +111,10 @@ def _seconds(table: Mapping[str, Any], key: str, default: float, thing: str) -> 
 
 def pause_s(probe: Probe, check: Check | None, *, starting: bool) -> float:
     """Seconds until the next health check: soon after a bad one, and while the service becomes ready by it."""
+    interval_s = max(probe.interval_s, PROBE_INTERVAL_MIN_S)
     if starting and check is not Check.OK:
-        return min(probe.interval_s, READY_INTERVAL_S)
-    return probe.interval_s if check in (Check.OK, Check.WARNING) else min(probe.interval_s, HEALTH_RETRY_S)
+        return min(interval_s, READY_INTERVAL_S)
+    return interval_s if check in (Check.OK, Check.WARNING) else min(interval_s, HEALTH_RETRY_S)
 
 
 def hook_check(code: int | None) -> Check:

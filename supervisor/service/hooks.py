@@ -189,5 +189,5 @@ def _open_log(path: Path) -> int | None:
         with suppress(FileNotFoundError):
             if path.stat().st_size >= HOOK_LOG_MAX:
                 path.replace(path.with_name(f"{path.name}.1"))
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     return None

@@ -6,6 +6,7 @@ what an update would bring and what a new configuration would do. A kit is of on
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -138,10 +139,21 @@ def configure(host: Surroundings, spec: ServiceSpec, kit: Kit, document: Documen
     if document is not None:
         layers.append((f"version {document.version} of {spec.service_group}", document.table(spec.service_group)))
     cfg, origins = layered(layers)
+    if (key := no_number(cfg)) is not None:
+        raise ConfigError(f"configuration of {spec.service_group}", f"{key}: is nan or inf, and neither JSON nor other hosts can have it")
     if kit.schema is not None and (problems := kit.schema.check(cfg)):
         shown = "; ".join(f"{problem.key}: {problem.message}" if problem.key else problem.message for problem in problems[:5])
         raise ConfigError(f"configuration of {spec.service_group}", shown, next=f"stead config show {spec.service_group}")
     return cfg, origins
+
+
+def no_number(value: Any, key: str = "") -> str | None:
+    """The dotted key of a float that is no finite number, if there is one; TOML has such."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else key
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    found = (no_number(item, f"{key}.{name}" if key else str(name)) for name, item in items)
+    return next((bad for bad in found if bad is not None), None)
 
 
 def render_kit(

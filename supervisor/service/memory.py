@@ -68,10 +68,9 @@ class Memory:
         return True
 
     def prove(self) -> None:
-        """What runs is good: a trial is over, and the next supervisor may take it for ready."""
+        """What runs is good: a trial is over."""
         choice = self.record.choice
         if choice is not None and choice.base is not None:
             forward = ident_key(choice.release) > ident_key(choice.base)
-            self.note(f"{'updated' if forward else 'moved back'} from {choice.base} to {choice.release}, which is ready")
-            choice = update.end_trial(choice)
-        self.save(choice=choice, was_ready=True)
+            self.note(f"{'updated' if forward else 'moved back'} from {choice.base} to {choice.release}, which serves")
+            self.save(choice=update.end_trial(choice))

@@ -6,6 +6,7 @@ Rules
 - Health is not readiness: a ready service is healthy, unhealthy or not known yet. Unknown never counts as good: an unknown result counts as
   a bad one. So many bad results in a row make it unhealthy; an unhealthy service is shown and leaves the binds of others, but is not
   restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go back, see update.py.)
+- A release is proved when it has served for a while without a break: what comes up and dies again is not good.
 - A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
 - Whatever is under way is finished or called off before the next thing begins; what is wanted is remembered, never queued.
 - Every decision is reported with its reason; the last ones are kept and shown by `svc status`.
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from hart.limits import KEPT_DECISIONS, KILL_AGAIN_S
 from supervisor.service.backoff import Backoff, wait_s
 from supervisor.service.events import (
+    BecameReady,
     CallOff,
     Check,
     Decision,
@@ -61,7 +63,6 @@ class Life:
     plan: Plan = field(default_factory=Plan)
     since: float = 0.0  # when the state was entered
     up_since: float | None = None  # when the process that runs was started or found
-    ready_since: float | None = None
     deadline: float | None = None  # when tick() has something to do
     failed: bool = False  # the stop under way is a failure
     failures: int = 0  # in a row
@@ -71,6 +72,8 @@ class Life:
     last_check: Check | None = None
     bad_checks: int = 0
     proved: bool = False
+    prove_at: float | None = None  # while it serves and is not proved
+    forgive_at: float | None = None  # the next failure after that is a first one
     because: str = "not started yet"
     stop_because: str = ""  # why the stop under way was begun
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
@@ -149,7 +152,7 @@ class Life:
         self.emit(StartProcess())
 
     def begin_starting(self, happened: Happened) -> None:
-        self.up_since, self.ready_since, self.proved = self.now, None, False
+        self.up_since, self.proved = self.now, False
         self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
         self.move(State.STARTING, happened.because)
         if not self.wanted or self.again:
@@ -191,17 +194,17 @@ class Life:
         self.enter_ready(happened.because or "the ready probe passed")
 
     def enter_ready(self, because: str) -> None:
-        self.ready_since = self.now
         self.move(State.READY, because)
-        self.deadline = self.now + self.backoff.cooldown_s
+        self.prove_at, self.forgive_at = None, self.now + self.backoff.cooldown_s
+        self.emit(BecameReady())
         if self.plan.health_check:
             self.emit(WatchHealth())
-        self.prove()
+        self.watch_proof()
 
     def note_health(self, happened: Happened) -> None:
         """A check's result while the service is ready."""
         self.count_check(happened)
-        self.prove()
+        self.watch_proof()
 
     def note_first_health(self, happened: Happened) -> None:
         """A check's result while it starts: without a ready probe the first good one makes it ready."""
@@ -225,14 +228,21 @@ class Life:
             if self.health is Health.UNHEALTHY:
                 self.emit(Failed(f"unhealthy: {happened.because}"))
 
-    def prove(self) -> None:
-        if self.serving and not self.proved:
+    def watch_proof(self) -> None:
+        """Its time of proof runs while it serves."""
+        if self.proved or not self.serving:
+            self.prove_at = None
+        elif self.prove_at is None:
+            self.prove_at = self.now + self.plan.trial_s
+        self.deadline = min((at for at in (self.prove_at, self.forgive_at) if at is not None), default=None)
+
+    def pass_time_ready(self, _: Happened) -> None:
+        if self.prove_at is not None and self.now >= self.prove_at:
             self.proved = True
             self.emit(Proved())
-
-    def forgive(self, _: Happened) -> None:
-        """It has stayed up long enough: the next failure is a first one."""
-        self.deadline, self.failures = None, 0
+        if self.forgive_at is not None and self.now >= self.forgive_at:
+            self.forgive_at, self.failures = None, 0
+        self.watch_proof()
 
     def reconfigure(self, happened: Happened) -> None:
         self.report(self.state, happened.because)
@@ -288,7 +298,7 @@ class Life:
         self.move(State.DOWN, happened.because)
 
     def begin_finish(self, because: str) -> None:
-        self.up_since = self.ready_since = None
+        self.up_since = None
         self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
         if self.stop_because:
             because, self.stop_because = f"{self.stop_because}; {because}", ""
@@ -395,7 +405,7 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
             Event.WANTED_DOWN: Life.stop_wanted,
             Event.EXITED: Life.fail,
             Event.HEALTH: Life.note_health,
-            Event.DEADLINE: Life.forgive,
+            Event.DEADLINE: Life.pass_time_ready,
             Event.RESTART: Life.begin_restart,
             Event.RECONFIGURE: Life.reconfigure,
         }

@@ -2,8 +2,8 @@
 
 Rules
 - The release is chosen once and recorded; a crash, a restart or a reboot never changes it.
-- An update is on trial until it is ready, and healthy where it has a check. If it fails before that, the service goes back to the release
-  before at once, and the new one is in quarantine until the channel moves to another.
+- An update is on trial until it has been ready, and healthy where it has a check, for TRIAL_S. If it fails before that, the service goes
+  back to the release before at once, and the new one is in quarantine until the channel moves to another.
 - `latest` only goes forward; `track-channel` follows the channel's head, also backwards. A full ident never moves.
 - A depot that does not answer changes nothing; asking again is spread by chance and slows down.
 """

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, assert_never
 
 from hart.errors import SteadError
+from hart.limits import PROBE_INTERVAL_MIN_S
 from hart.template.engine import compile_template
 from supervisor.service import probe
 from supervisor.service.events import Check, Event, Happened, State
@@ -65,7 +66,7 @@ class Watch:
                 return
             self._service.waits_for = because
             self._service.host.changed.beat()
-            await asyncio.sleep(asked.interval_s)
+            await asyncio.sleep(max(asked.interval_s, PROBE_INTERVAL_MIN_S))
 
     async def _health(self) -> None:
         asked = self._probe_of("health")

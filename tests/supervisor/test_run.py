@@ -207,6 +207,7 @@ def test_bad_configuration_is_refused_and_nothing_changes(root: Root) -> None:
             ('wrod = "x"\n', ConfigError, "word"),
             ('word = "much too long"\n', ConfigError, "word"),
             ('optional = "x"\n', TemplateError, "missing"),
+            ("more = {deep = [1.0, nan]}\n", ConfigError, "more.deep.1"),
         ]:
             with pytest.raises(error) as caught:
                 host.apply("web.default", 6, text)

@@ -50,8 +50,10 @@ def test_a_new_head_is_installed_and_started(store: TestDepot, root: Root) -> No
         ({"service.toml": NEVER_READY}, "not ready within 1 s"),
         ({"hooks/init": "#!/bin/sh\nexit 9\n"}, "the init hook exited with code 9"),
         ({"hooks/run": "#!/bin/sh\nexit 9\n"}, "exited with code 9"),
+        ({"hooks/run": "#!/bin/sh\nsleep 3\nexit 9\n", "service.toml": ""}, "exited with code 9"),
+        ({"hooks/install": "#!/bin/sh\nexit 9\n"}, "install"),
     ],
-    ids=["never ready", "init fails", "crashes"],
+    ids=["never ready", "init fails", "crashes", "is ready and then crashes", "install hook fails"],
 )
 def test_a_bad_release_goes_back_and_is_not_tried_again(store: TestDepot, root: Root, bad: dict[str, str], because: str) -> None:
     """It is in quarantine until the channel moves; then the next one is taken."""
@@ -64,7 +66,7 @@ def test_a_bad_release_goes_back_and_is_not_tried_again(store: TestDepot, root: 
         assert row["release"] == ONE
         journal = (root.sup / "journal.jsonl").read_text()
         assert because in journal
-        assert f"back to {ONE}" in journal
+        assert f"back to {ONE}" in journal or f"{TWO} is not taken" in journal
         host.until("it is seen again and left alone", lambda: "in quarantine until" in (host.row("web")["update"] or ""))
         assert host.row("web")["pid"] == row["pid"]
         store.publish(THREE)
@@ -110,3 +112,18 @@ def test_a_key_that_nobody_trusted_is_not_fetched(store: TestDepot, tmp_path: Pa
     with supervised(Root(tmp_path / "other"), f"--url={store.url}") as host, pytest.raises(TrustError, match="is not in") as caught:
         host.load("t/web")
     assert "stead origin key download t" in caught.value.next
+
+
+def test_a_disk_that_refuses_an_update_stops_nobody(store: TestDepot, root: Root) -> None:
+    """The supervisor goes on, the old release serves, and the update is taken when there is room."""
+    store.publish(ONE)
+    with supervised(root, "--update-period=1", f"--url={store.url}") as host:
+        pid, supervisor = host.load("t/web", **FOLLOW)["pid"], host.ask("sup status")["pid"]
+        refused = root.service("web") / "hooks" / "install"
+        refused.mkdir()  # the rendered hook cannot be written there, as little as on a full disk
+        store.publish(TWO, files={"hooks/install": "#!/bin/sh\ntrue\n"})
+        host.until("it says so", lambda: str(refused) in (host.row("web")["update"] or ""))
+        assert (host.row("web")["pid"], host.ask("sup status")["pid"]) == (pid, supervisor)
+        assert host.row("web")["quarantined"] is None
+        refused.rmdir()
+        host.until("it is updated", lambda: (host.row("web")["release"], host.row("web")["state"]) == (TWO, "ready"))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hart.errors import FormatError
+from hart.limits import PROBE_INTERVAL_MIN_S
 from supervisor.service.events import Check
 from supervisor.service.health import (
     Kind,
@@ -94,3 +95,5 @@ def test_a_bad_result_is_looked_at_again_soon() -> None:
     assert pause_s(probe, Check.OK, starting=False) == 30
     assert pause_s(probe, Check.CRITICAL, starting=False) == 5
     assert pause_s(probe, Check.UNKNOWN, starting=True) == 0.5
+    greedy = Probe(kind=Kind.TCP, what="x", interval_s=1e-9, timeout_s=1)
+    assert all(pause_s(greedy, check, starting=False) >= PROBE_INTERVAL_MIN_S for check in Check), "no package keeps a core busy"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from supervisor.service.backoff import Backoff
 from supervisor.service.events import (
     HAS_PROCESS,
+    BecameReady,
     CallOff,
     Check,
     Effect,
@@ -96,11 +97,28 @@ def test_a_start_goes_through_init_process_and_ready() -> None:
     assert story.hear(Event.STARTED) == [WatchReady(), RunHook("post-run")]
     assert story.life.state is State.STARTING
     assert not story.life.serving
-    assert story.hear(Event.READY_OK) == [WatchHealth()]
+    assert story.hear(Event.READY_OK) == [BecameReady(), WatchHealth()]
     assert story.life.state is State.READY
     assert not story.life.serving, "unknown health never counts as good"
-    assert story.hear(Event.HEALTH, Check.OK) == [Proved()]
+    assert story.hear(Event.HEALTH, Check.OK) == []
     assert story.life.serving
+
+
+def test_a_release_is_proved_when_it_has_served_for_a_while() -> None:
+    """Ready once is not good: what flaps, or is well and then is not, begins its time anew."""
+    story = Story(Plan(ready_probe=True, health_check=True, health_failures=1, trial_s=10)).up()
+    story.hear(Event.HEALTH, Check.OK)
+    assert story.wait(9.9) == []
+    assert story.hear(Event.HEALTH, Check.CRITICAL, because="HTTP 500") == [Failed("unhealthy: HTTP 500")]
+    assert story.wait(20) == []
+    story.hear(Event.HEALTH, Check.OK)
+    assert story.wait(9.9) == []
+    assert story.wait(0.2) == [Proved()]
+    assert story.wait(400) == []
+    assert not story.life.failures
+    flapping = Story(Plan(ready_probe=True, trial_s=10)).up()
+    flapping.wait(9.9)
+    assert Failed("exited with code 1") in flapping.hear(Event.EXITED, because="exited with code 1")
 
 
 def test_a_stop_drains_signals_waits_and_finishes() -> None:
@@ -124,7 +142,7 @@ def test_without_a_probe_it_is_ready_when_it_has_stayed_up() -> None:
         story.hear(event)
     story.wait(0.9)
     assert story.life.state is State.STARTING
-    assert story.wait(0.2) == [Proved()]
+    assert story.wait(0.2) == [BecameReady()]
     assert story.life.state is State.READY
 
 
