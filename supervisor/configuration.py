@@ -22,7 +22,7 @@ from supervisor.service import change
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
 from supervisor.service.driver import Service
-from supervisor.service.events import UP, State
+from supervisor.service.events import UP, Event, State
 from supervisor.service.kit import Kit, Rendering, configure, open_kit, render_kit, shown
 from supervisor.service.spec import Group, ServiceSpec
 
@@ -62,6 +62,9 @@ async def apply(host: Host, request: Request, say: Say) -> dict[str, Any]:
     host.groups.store(group, document)
     host.journal.write("config", str(group), f"version {version} is applied", effects=[effect.row()["effect"] for effect in effects])
     host.announce()
+    for effect in effects:
+        if effect.act is Act.RESTART and effect.service.life.state is State.BACKOFF:
+            effect.service.tell(Event.RESTART, f"version {version} of {group} is applied")
     if not effects:
         say(f"no service of {group} is loaded here: it is checked when one is")
     wait_s = request.number("wait_s", COMMAND_WAIT_S)
@@ -87,6 +90,10 @@ def effect_on(host: Host, service: Service, document: Document) -> Effect:
     except NotFedError as error:
         return Effect(service=service, act=None, because=error.cause, keys=keys, rendering=None)
     rendering = render_kit(host, service.spec, kit, document=document, census=host.census, binds=feeders)
+    if service.life.state is State.BACKOFF:
+        return Effect(
+            service=service, act=Act.RESTART, because="it waits after a failure: it is tried at once", keys=keys, rendering=rendering
+        )
     if service.life.state not in UP:
         return Effect(service=service, act=None, because=f"it is {service.life.state}", keys=keys, rendering=rendering)
     verdict = change.decide(service.memory.record.applied, rendering.digests)
@@ -116,6 +123,7 @@ async def settle(host: Host, effect: Effect, wait_s: float) -> None:
     if wait_s <= 0 or effect.act in (None, Act.NOTHING) or effect.rendering is None:
         return
     service, digests = effect.service, effect.rendering.digests
+    await host.changed.until(lambda: service.settled, wait_s)
     failures = service.life.failures
 
     def settled() -> bool:

@@ -408,3 +408,14 @@ def test_a_service_that_puts_a_directory_where_its_pid_was_stops_nobody_else(roo
         host.until("it was started again", lambda: host.row("web")["restarts"] > 0)
         assert host.ask("sup status")["pid"] == supervisor
         (root.service("web") / "PID").rmdir()
+
+
+def test_better_configuration_ends_the_wait_of_a_service_that_crashes(root: Root) -> None:
+    """What made it fail is named, and its cure is tried at once, not after the wait."""
+    lay_package(root, WEB)
+    with supervised(root, "--service-min-backoff-period=1000", "--service-max-backoff-period=1000") as host:
+        host.load("t/web")
+        with pytest.raises(ServiceError, match="did not take the new configuration: it is backoff: the process exited with code 7"):
+            host.apply("web.default", 1, "crash = true\n")
+        assert host.apply("web.default", 2, "crash = false\n")["effects"][0]["effect"] == "restart"
+        assert host.row("web")["state"] == "ready"
