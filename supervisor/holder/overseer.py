@@ -136,17 +136,18 @@ class Overseer:
         if left := process.sweep():
             self._say(f"what the supervisor left behind does not die: pid {', '.join(map(str, left))}")
         process.release()
-        self._process = self._kill_at = None
-        try:
-            self._registry.drop_supervisor()
-        except OSError as error:
-            self._say(f"the supervisor's record cannot be removed: {error.strerror}")
+        self._process = self._kill_at = None  # its record stays: the next one's needs its room, and it names nobody else
         if self._former:
             self._former = False
             return
         held = process.record.held
         if self._died(held.code):
             self._start_again(now, f"the supervisor ended by {f'signal {held.signal}' if held.code is None else f'exit code {held.code}'}")
+            return
+        try:
+            self._registry.drop_supervisor()
+        except OSError as error:
+            self._say(f"the supervisor's record cannot be removed: {error.strerror}")
 
     def _start_again(self, now: float, why: str) -> None:
         self._failures = 1 if now - self._started >= SUPERVISOR_STEADY_S else self._failures + 1

@@ -87,7 +87,12 @@ class Registry:
         _write(f"{self._directory}/{record.held.service}.json", encode_record(record))
 
     def save_supervisor(self, record: Record) -> None:
-        _write(self._supervisor, encode_record(record))
+        """Where no new file can be made the old one is written over: a full disk is no reason to be without a supervisor."""
+        try:
+            _write(self._supervisor, encode_record(record))
+        except OSError as error:
+            if not _write_over(self._supervisor, encode_record(record)):
+                raise error from None
 
     def drop(self, service: str) -> None:
         _remove(f"{self._directory}/{service}.json")
@@ -136,6 +141,21 @@ def _write(path: str, data: bytes) -> None:
         os.close(fd)
     os.rename(temporary, path)  # noqa: PTH104  as above
     _sync_directory(path)
+
+
+def _write_over(path: str, data: bytes) -> bool:
+    """Into the room that the file has. A loss of power may tear it, but then nothing that it says is true any more: another boot."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            whole = data.ljust(os.fstat(fd).st_size)  # one write: nobody reads half of it
+            written = os.write(fd, whole)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return written == len(whole)
 
 
 def _remove(path: str) -> None:

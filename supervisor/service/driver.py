@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from hart.errors import NotFoundError, SteadError
 from hart.ident import Ident
-from hart.installed import InstalledPackage
 from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
-from hart.servicedir import make_directories
 from supervisor import clock
 from supervisor.attach import Exited
 from supervisor.census import Member
 from supervisor.holder.protocol import Held
-from supervisor.service import change, hooks, render, update
+from supervisor.service import change, hooks, render
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
@@ -49,6 +46,7 @@ from supervisor.service.events import (
 )
 from supervisor.service.kit import Kit, Rendering, configure, hook_environment, member_of, open_kit, render_kit
 from supervisor.service.memory import Memory
+from supervisor.service.preparation import Preparation
 from supervisor.service.process import KILL, TERM, Process
 from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
@@ -88,10 +86,10 @@ class Service:
         self.hook_results: dict[str, str] = {}
         self.gone = False  # its spec is gone: forget it when it is down
         self.watch = Watch(self)
+        self.preparation = Preparation(self)
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
         self._handling = self._reconfiguring = False
-        self._work = Work(host.tasks, spec.name)
-        self._again = asyncio.Event()  # something that a waiting start may have waited for
+        self.work = Work(host.tasks, spec.name)
         self._told: Member | None = None
 
     def carry(self, spec: ServiceSpec) -> None:
@@ -109,7 +107,7 @@ class Service:
 
     def look_again(self) -> None:
         """Census or configuration may have changed."""
-        self._again.set()
+        self.preparation.look_again()
         if self.life.state in UP:
             self._mail.put_nowait(Mail(None))
 
@@ -127,14 +125,14 @@ class Service:
             self._handling = True
             if mail is None:
                 await self._carry_out(self.life.tick(clock.now()))
-            elif mail.work is not None and mail.work != self._work.number:
+            elif mail.work is not None and mail.work != self.work.number:
                 continue
             elif mail.happened is None:
                 await self._refresh()
             else:
                 await self._feed(mail.happened)
         self._handling = False
-        self._work.call_off()
+        self.work.call_off()
 
     async def _next_mail(self) -> Mail | None:
         left = None if self.life.deadline is None else max(0.0, self.life.deadline - clock.now())
@@ -157,15 +155,15 @@ class Service:
     async def _act(self, effect: Effect) -> None:  # noqa: C901  one case for each effect, nothing else
         match effect:
             case Prepare():
-                self._work.begin(self._prepare())
+                self.work.begin(self.preparation.run())
             case RunHook(name="reconfigure"):
                 self.host.tasks.create_task(self._reconfigure(), name=f"{self.name} reconfigure")
             case RunHook(name="post-run"):
                 self.watch.post_run(self._post_run())
             case RunHook(name=name):
-                self._work.begin(self._hook_work(name))
+                self.work.begin(self._hook_work(name))
             case CallOff():
-                self._work.call_off()
+                self.work.call_off()
             case StartProcess():
                 self.host.tasks.create_task(self._start(), name=f"{self.name} start")
             case SignalProcess():
@@ -189,53 +187,10 @@ class Service:
             case _:
                 assert_never(effect)
 
-    def _answer(self, number: int, event: Event, because: str = "", kit: Kit | None = None) -> None:
+    def answer(self, number: int, event: Event, because: str = "", kit: Kit | None = None) -> None:
         self._mail.put_nowait(Mail(Happened(event=event, because=because, plan=kit.plan if kit is not None else None), number))
 
-    # --- prepare
-
-    async def _prepare(self) -> None:
-        """Until everything is in place: choose, install, configure, render, write."""
-        number, failures = self._work.number, 0
-        while True:
-            self._again.clear()
-            try:
-                kit = await self._make_ready()
-            except (SteadError, OSError) as error:
-                if not isinstance(error, NotFedError) and self.memory.give_up_trial(str(error)):
-                    continue
-                failures += 1
-                hint = f" ({error.next})" if isinstance(error, SteadError) and error.next else ""
-                self._answer(number, Event.BLOCKED, f"{error}{hint}")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), wait_s(self.host.settings.backoff, failures, self.host.chance.random()))
-            else:
-                self._answer(number, Event.PREPARED, f"{kit.package.ident}: package, binds and configuration are in place", kit)
-                return
-
-    async def _make_ready(self) -> Kit:
-        package = await self._package()
-        await self.host.depots.run_install_hooks(package)
-        kit = open_kit(self.host, self.spec, package)
-        rendering = self.render(kit, waiting=True)
-        make_directories(kit.service_dir, kit.account)
-        self._put(kit, rendering)
-        self.kit, self.rendering, self.cfg = kit, rendering, rendering.cfg
-        return kit
-
-    async def _package(self) -> InstalledPackage:
-        """The package of the release to run: the recorded one, else the newest that is installed, else from the depot."""
-        choice = update.still_wanted(self.spec, self.memory.record.choice)
-        if choice is None:
-            installed = [package.ident for package in self.host.tree.list(self.spec.ident)]
-            found = update.first_choice(self.spec, installed)
-            wanted = found or self.spec.ident
-        else:
-            wanted = choice.release
-        package = self.host.tree.find(wanted) or await self.host.depots.install(self.spec.url, wanted, channel=self.spec.channel)
-        if choice is None:
-            self.memory.save(choice=update.Choice(release=package.ident))
-        return package
+    # --- what it renders
 
     def render(self, kit: Kit, *, waiting: bool) -> Rendering:
         """With the binds as they are now. `waiting`: a strict bind that is not there is an error; else the last good members stay in."""
@@ -249,7 +204,7 @@ class Service:
         document = host.groups.current(self.spec.service_group)
         return render_kit(host, self.spec, kit, document=document, census=host.census, binds=feeders), feeders, lost
 
-    def _put(self, kit: Kit, rendering: Rendering) -> None:
+    def put(self, kit: Kit, rendering: Rendering) -> None:
         render.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
         self.memory.save(rendered=tuple(sorted(rendering.files)))
 
@@ -263,7 +218,7 @@ class Service:
             rendering = self.render(self.kit, waiting=False)
             verdict = change.decide(self.memory.record.applied, rendering.digests)
             if verdict.act in (Act.REWRITE, Act.RECONFIGURE):
-                self._put(self.kit, rendering)
+                self.put(self.kit, rendering)
         except (SteadError, OSError) as error:
             self.degraded = str(error) if isinstance(error, NotFedError) else f"the new configuration is not in force: {error}"
             self.host.changed.beat()
@@ -306,10 +261,10 @@ class Service:
             await asyncio.sleep(wait_s(self.host.settings.backoff, failures, self.host.chance.random()))
 
     async def _hook_work(self, name: str) -> None:
-        number = self._work.number
+        number = self.work.number
         outcome = await self.run_hook(name)
         event = ANSWERS.get(name) or (Event.INIT_OK if outcome.ok else Event.INIT_FAILED)
-        self._answer(number, event, f"the {name} hook {outcome.because}")
+        self.answer(number, event, f"the {name} hook {outcome.because}")
 
     async def run_hook(self, name: str) -> hooks.Outcome:
         """Run a rendered hook and remember how it ended."""

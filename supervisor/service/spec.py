@@ -7,7 +7,7 @@ Rules: the directory of spec files *is* the desired state. A missing field has i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -263,7 +263,3 @@ def check_binds(spec: ServiceSpec, required: Mapping[str, object], optional: Map
     if unknown := sorted(given - set(required) - set(optional)):
         known = ", ".join(sorted({*required, *optional})) or "none"
         raise ConfigError(str(spec.ident), f"has no bind {', '.join(unknown)} (it has: {known})")
-
-
-def with_desired(spec: ServiceSpec, desired: Desired) -> ServiceSpec:
-    return replace(spec, desired=desired)

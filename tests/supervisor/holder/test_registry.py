@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_what_a_crash_leaves_of_a_write_is_no_record(tmp_path: Path) -> None:
     assert registry.load() == ({"web": RECORD}, [])
     registry.save(as_adopted(RECORD))
     assert registry.load()[0]["web"].held.adopted
+
+
+def test_the_supervisors_record_needs_no_room_where_one_was_before(tmp_path: Path) -> None:
+    """On a full disk a new supervisor is started, and recorded in the place of the one before; the first one has no place yet."""
+    registry = Registry(str(tmp_path))
+    (tmp_path / "supervisor.json.tmp").mkdir()  # no new file can be made
+    with pytest.raises(OSError, match="directory"):
+        registry.save_supervisor(RECORD)
+    (tmp_path / "supervisor.json.tmp").rmdir()
+    registry.save_supervisor(replace(RECORD, argv=["/bin/web", "--long", "x" * 500]))
+    (tmp_path / "supervisor.json.tmp").mkdir()
+    registry.save_supervisor(RECORD)
+    assert registry.load_supervisor() == (RECORD, "")
 
 
 @given(st.binary(max_size=100) | st.integers(0, len(encode_record(RECORD))).map(lambda cut: encode_record(RECORD)[:cut]))
