@@ -21,16 +21,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 from hart.account import Account, account_of, clean_environment
 from hart.errors import ConfigError, LimitError, ServiceError
-from hart.files import make_dirs, storage, write_atomic
+from hart.files import storage, write_atomic
 from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
 from hart.placed import Placed, pkg_view
-from hart.servicedir import make_directories
+from hart.servicedir import make_directories, put
 
 if TYPE_CHECKING:
     from hart.ident import Ident
     from hart.installed import InstalledPackage, InstalledTree
 
 STATUS_FILE = "INSTALL_HOOK_STATUS"
+HOOK = "hooks/install"
 OUR_OWN = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY"})  # secrets, no configuration of a package called `token`
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # install hooks may fetch things
 
@@ -82,12 +83,8 @@ def run_install_hook(
     placed = Placed(metadata=meta, path=package.path, svc_path=service, user=account.user, group=account.group, env=own)
     context = {"pkg": pkg_view(placed), "cfg": merge(*layers)}
     make_directories(service, account)
-    strict = meta.strict_templates
-    _render_tree(package.path / "config_install", service / "config_install", context, strict=strict)
-    hook = service / "hooks" / "install"
-    _render_file(package.path / "hooks" / "install", hook, context, strict=strict, hook=True, mode=0o755)
-
-    run = _run(hook, service, environment, account, timeout_s)
+    put(service, _rendered(package.path, context, strict=meta.strict_templates), account, before=())
+    run = _run(service / HOOK, service, environment, account, timeout_s)
     write_atomic(package.path / STATUS_FILE, b"%d\n" % (run.code if run.code is not None else 128 + signal.SIGKILL))
     if run.code != 0:
         raise ServiceError(
@@ -107,22 +104,16 @@ def _how_it_failed(run: HookRun, timeout_s: float) -> str:
     return f"failed with exit code {run.code}"
 
 
-def _render_tree(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool) -> None:
-    """Every file below `source`, rendered to the same place below `target`; symlinks are not followed out of the package."""
-    if not source.is_dir():
-        return
-    for path in sorted(source.rglob("*")):
+def _rendered(package: Path, context: Mapping[str, Any], *, strict: bool) -> dict[str, bytes]:
+    """The hook and every file below config_install, by their place below the service's directory; links are not followed."""
+    found = {HOOK: _render(package / HOOK, context, strict=strict, hook=True)}
+    for path in sorted((package / "config_install").rglob("*")):
         if path.is_file() and not path.is_symlink():
-            out = target / path.relative_to(source)
-            make_dirs(out.parent, mode=0o770)
-            _render_file(path, out, context, strict=strict, hook=False, mode=0o740)
-            with storage(out):
-                owner, mine = target.stat(), out.stat()
-                if (owner.st_uid, owner.st_gid) != (mine.st_uid, mine.st_gid):  # the service's user reads it
-                    os.chown(out, owner.st_uid, owner.st_gid)
+            found[str(path.relative_to(package))] = _render(path, context, strict=strict, hook=False)
+    return found
 
 
-def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, strict: bool, hook: bool, mode: int) -> None:
+def _render(source: Path, context: Mapping[str, Any], *, strict: bool, hook: bool) -> bytes:
     from hart.template.engine import compile_template
 
     with storage(source), source.open("rb") as file:
@@ -135,8 +126,7 @@ def _render_file(source: Path, target: Path, context: Mapping[str, Any], *, stri
         raise ConfigError(
             str(source), "is not UTF-8 text", next="ship binary files with the package's content, not as templates"
         ) from error
-    rendered = compile_template(text, name=str(source), strict=strict, hook=hook).render(context)
-    write_atomic(target, rendered.encode(), mode=mode)
+    return compile_template(text, name=str(source), strict=strict, hook=hook).render(context).encode()
 
 
 def _run(hook: Path, service: Path, environment: Mapping[str, str], account: Account, timeout_s: float) -> HookRun:

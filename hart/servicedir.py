@@ -1,12 +1,18 @@
 """A service's directory: which directories are in it, whose they are, with which modes (reference: supervisor 2.5).
 
 Rules: those that exist keep owner and mode, since a service may have changed what is its own; a link in the way is refused, so that
-nobody who may write there can move our writing elsewhere. What is rendered into them is the business of whoever renders.
+nobody who may write there can move our writing elsewhere. Rendered files are written through descriptors that follow no link, for the
+same reason: the directories belong to the service's user, the writer may be root. A file is written only when its content differs,
+beside and renamed, with its owner and mode from its first byte on; one whose template has vanished is removed, and what the service
+made itself is left alone. What is rendered is the business of whoever renders.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hart.account import Account
@@ -31,3 +37,80 @@ def make_directories(service: Path, account: Account) -> None:
             if account.uid is not None and account.gid is not None and path.name in THEIRS and path != service:
                 os.chown(path, account.uid, account.gid)
             path.chmod(mode)  # whatever the umask says
+
+
+def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, before: Collection[str]) -> None:
+    """Write what differs below a service's directory, remove what was rendered `before` and is not any more.
+
+    Paths are relative to `service`. What lies in a directory of the service's user becomes that user's, 0740; hooks are ours, 0755.
+    """
+    with storage(service), _opened(service) as top:
+        for path, content in sorted(rendered.items()):
+            *parents, name = path.split("/")
+            theirs = parents[:1] in (["config"], ["config_install"])
+            owner = (account.uid, account.gid) if theirs else (None, None)
+            with _descend(top, parents, owner) as directory:
+                mode = 0o740 if theirs else 0o755
+                if _content(directory, name, len(content)) != content:
+                    _place(directory, name, content, mode, owner)
+        for path in set(before) - set(rendered):
+            *parents, name = path.split("/")
+            with suppress(FileNotFoundError, NotADirectoryError), _descend(top, parents, None) as directory:
+                os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _opened(path: Path | str, at: int | None = None) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _descend(top: int, parents: list[str], owner: tuple[int | None, int | None] | None) -> Iterator[int]:
+    """The directory below `top`; missing ones are made, for that owner, unless `owner` is None."""
+    if not parents:
+        yield top
+        return
+    first, *rest = parents
+    if owner is not None:
+        with suppress(FileExistsError):
+            os.mkdir(first, 0o700, dir_fd=top)
+            with _opened(first, top) as made:
+                _own(made, owner, 0o770 if owner[0] is not None else 0o755)
+    with _opened(first, top) as below, _descend(below, rest, owner) as directory:
+        yield directory
+
+
+def _own(fd: int, owner: tuple[int | None, int | None], mode: int) -> None:
+    uid, gid = owner
+    if uid is not None and gid is not None:
+        os.fchown(fd, uid, gid)
+    os.fchmod(fd, mode)
+
+
+def _content(directory: int, name: str, size: int) -> bytes | None:
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return None  # absent, or something that is not ours: it is replaced
+    with os.fdopen(fd, "rb") as file:
+        return file.read(size + 1)
+
+
+def _place(directory: int, name: str, content: bytes, mode: int, owner: tuple[int | None, int | None]) -> None:
+    temporary = f".{name[:200]}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            out.write(content)
+            out.flush()
+            _own(out.fileno(), owner, mode)
+            os.fsync(out.fileno())
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        raise

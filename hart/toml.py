@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,22 +30,18 @@ from hart.limits import (
     TOML_WORD_MAX,
 )
 
-# Comments and strings, closed or cut off by the end of line or text. Possessive: each character is looked at once.
-_OPAQUE = re.compile(
-    r"""
-      \#[^\n]*+
-    | \"\"\" (?: [^"\\]++ | \\. | \\\Z | "(?!"") )*+ (?: "{3,5}+ | \Z )
-    | ''' (?: [^']++ | '(?!'') )*+ (?: '{3,5}+ | \Z )
-    | " (?: [^"\\\n]++ | \\[^\n] )*+ "?
-    | ' [^'\n]*+ '?
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+# What begins a comment or a string, and what ends or escapes in each kind. No possessive quantifiers in this file: Python 3.11 before
+# 3.11.5 matches them wrongly, and a scan that is wrong lets a bomb through.
+_OPENER = re.compile(r"""#|\"\"\"|'''|["']""")
+_LONG_END = re.compile(r"""\\.|\"{3,5}""", re.DOTALL)
+_SHORT_END = re.compile(r"""\\[^\n]|["\n]""")
+_PLAIN_END = re.compile(r"['\n]")
+_RAW_END = re.compile(r"'{3,5}")
 _BRACKET = re.compile(r"[][{}]")
 # Both begin where a run of such characters begins, so that a run is looked at once.
-_DOTTED = re.compile(rf"(?<![^][{{}}=,\n])(?:[^][{{}}=,\n.]*+\.){{{TOML_DOTS_MAX}}}")
+_DOTTED = re.compile(rf"(?<![^][{{}}=,\n])(?:[^][{{}}=,\n.]*\.){{{TOML_DOTS_MAX}}}")
 _WORD = re.compile(rf"(?<![^][{{}}=,\s.])[^][{{}}=,\s.]{{{TOML_WORD_MAX + 1}}}")
-_HEADER = re.compile(r"^[ \t]*+\[", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _WHERE = re.compile(r"(?P<cause>.*) \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)", re.DOTALL)
 
 
@@ -103,10 +99,41 @@ def _refuse(message: str, text: str, thing: str) -> NoReturn:
     raise FormatError(thing, f"line {line}, column {column}: {match['cause']}", line=line, column=column)
 
 
+def _bare(text: str) -> Iterator[str]:
+    """The text in pieces, with one quote and its newlines in the place of each comment and string."""
+    place = 0
+    while opener := _OPENER.search(text, place):
+        yield text[place : opener.start()]
+        place = _end(text, opener[0], opener.end())
+        yield '"' + "\n" * text.count("\n", opener.start(), place)
+    yield text[place:]
+
+
+def _end(text: str, opener: str, start: int) -> int:
+    """Where a comment or string ends that began before `start`: a line's end is not part of it, the text's end ends all."""
+    match opener:
+        case "#":
+            found = text.find("\n", start)
+            return found if found >= 0 else len(text)
+        case "'":
+            plain = _PLAIN_END.search(text, start)
+            return plain.start() + (plain[0] == "'") if plain else len(text)
+        case "'''":
+            raw = _RAW_END.search(text, start)
+            return raw.end() if raw else len(text)
+    escapes = _LONG_END if opener == '"""' else _SHORT_END
+    for found_end in escapes.finditer(text, start):
+        if found_end[0] == "\n":
+            return found_end.start()
+        if not found_end[0].startswith("\\"):
+            return found_end.end()
+    return len(text)
+
+
 def _scan(text: str, thing: str) -> None:
     """Count what makes tomllib slow or deep; LimitError with the first line that passes a cap."""
     # A string or comment becomes one quote and keeps its newlines, so that lines are still lines.
-    bare = _OPAQUE.sub(lambda match: '"' + "\n" * match[0].count("\n"), text)
+    bare = "".join(_bare(text))
 
     def refuse(position: int, cause: str) -> NoReturn:
         line = bare.count("\n", 0, position) + 1

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from hart import servicedir
 from hart.errors import NotFoundError, SteadError
 from hart.ident import Ident
 from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
@@ -19,7 +20,7 @@ from supervisor import clock
 from supervisor.attach import Exited
 from supervisor.census import Member
 from supervisor.holder.protocol import Held
-from supervisor.service import change, hooks, render
+from supervisor.service import change, hooks
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
@@ -205,7 +206,7 @@ class Service:
         return render_kit(host, self.spec, kit, document=document, census=host.census, binds=feeders), feeders, lost
 
     def put(self, kit: Kit, rendering: Rendering) -> None:
-        render.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
+        servicedir.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
         self.memory.save(rendered=tuple(sorted(rendering.files)))
 
     # --- while it runs

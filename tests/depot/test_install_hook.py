@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from depot.install_hook import run_install_hook
-from hart.errors import ConfigError, InputError, ServiceError
+from hart.errors import ConfigError, InputError, ServiceError, StorageError
 from hart.installed import InstalledPackage, InstalledTree
 from hart.limits import INSTALL_HOOK_OUTPUT_MAX
 from hart.root import Root
@@ -62,6 +62,22 @@ def test_a_hook_sees_files_of_config_install_rendered(place: Place) -> None:
     )
     run = run_install_hook(package, place.tree, switch=False, environ=CLEAN)
     assert (run.code, place.log("stdout")) == (0, b"name=user port=1\n")
+
+
+def test_a_link_of_the_services_user_leads_our_writing_nowhere(place: Place) -> None:
+    """config_install/ belongs to the service's user, who must not make an installing root write elsewhere."""
+    canary = place.directory / "shadow"
+    canary.write_text("untouched")
+    theirs = place.root.service("app") / "config_install"
+    theirs.mkdir(parents=True)
+    (theirs / "a.conf").symlink_to(canary)
+    (theirs / "sub").symlink_to(place.directory)
+    evil = {"config_install/a.conf": b"evil\n", "config_install/sub/shadow": b"evil\n"}
+    package = place.install("#!/bin/sh\necho ran\n", files=evil)
+    with pytest.raises(StorageError):
+        run_install_hook(package, place.tree, switch=False, environ=CLEAN)
+    assert canary.read_text() == "untouched"
+    assert (theirs / "a.conf").read_bytes() == b"evil\n"
 
 
 def test_a_value_from_the_configuration_is_no_command(place: Place) -> None:

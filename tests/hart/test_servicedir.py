@@ -8,7 +8,7 @@ import pytest
 
 from hart.account import own_account
 from hart.errors import StorageError
-from hart.servicedir import OURS, THEIRS, make_directories
+from hart.servicedir import OURS, THEIRS, make_directories, put
 
 
 def test_directories_have_habitats_modes_whatever_the_umask_says(tmp_path: Path) -> None:
@@ -37,3 +37,38 @@ def test_a_link_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "web" / "config").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="in the way"):
         make_directories(tmp_path / "web", own_account())
+
+
+def test_what_is_the_same_is_not_written_and_what_vanished_is_removed(service: Path) -> None:
+    """A file that the service made itself stays."""
+    account = own_account()
+    put(service, {"config/a": b"1", "config/b": b"1"}, account, before=[])
+    (service / "config" / "own").write_text("mine")
+    first = (service / "config" / "a").stat().st_ino
+    put(service, {"config/a": b"1"}, account, before=["config/a", "config/b", "config/never/was"])
+    assert (service / "config" / "a").stat().st_ino == first
+    assert sorted(path.name for path in (service / "config").iterdir()) == ["a", "own"]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    made = tmp_path / "svc" / "web"
+    make_directories(made, own_account())
+    return made
+
+
+@pytest.mark.parametrize("theirs", ["config", "config_install"])
+def test_a_link_in_the_services_own_directory_leads_nowhere(tmp_path: Path, service: Path, theirs: str) -> None:
+    """It belongs to the service's user, who must not make us write elsewhere."""
+    outside = tmp_path / "etc"
+    outside.mkdir()
+    (outside / "passwd").write_text("root")
+    (service / theirs / "file").symlink_to(outside / "passwd")
+    (service / theirs / "sub").symlink_to(outside)
+    put(service, {f"{theirs}/file": b"evil"}, own_account(), before=[])
+    assert (outside / "passwd").read_text() == "root"
+    assert (service / theirs / "file").read_bytes() == b"evil"
+    with pytest.raises(StorageError):
+        put(service, {f"{theirs}/sub/passwd": b"evil"}, own_account(), before=[])
+    put(service, {}, own_account(), before=[f"{theirs}/sub/passwd"])
+    assert (outside / "passwd").read_text() == "root"

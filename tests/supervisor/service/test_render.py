@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hart.account import own_account
-from hart.errors import LimitError, StorageError, TemplateError
+from hart.errors import LimitError, TemplateError
 from hart.limits import TEMPLATE_FILE_MAX
-from hart.servicedir import make_directories
+from hart.servicedir import make_directories, put
 from supervisor.service import render
 
 CONTEXT = {"cfg": {"word": "x"}}
@@ -37,37 +37,10 @@ def test_templates_are_found_rendered_and_put(tmp_path: Path, service: Path) -> 
     assert loaded.hooks == {"run"}
     rendered = loaded.render(CONTEXT)
     assert rendered == {"hooks/run": b"run x", "run": b"run x", "config/a/b": b"x"}
-    render.put(service, rendered, own_account(), before=[])
+    put(service, rendered, own_account(), before=[])
     assert (service / "config/a/b").read_bytes() == b"x"
     assert os.access(service / "run", os.X_OK)
     assert (service / "config/a/b").stat().st_mode & 0o777 == 0o740
-
-
-def test_what_is_the_same_is_not_written_and_what_vanished_is_removed(service: Path) -> None:
-    """A file that the service made itself stays."""
-    account = own_account()
-    render.put(service, {"config/a": b"1", "config/b": b"1"}, account, before=[])
-    (service / "config" / "own").write_text("mine")
-    first = (service / "config" / "a").stat().st_ino
-    render.put(service, {"config/a": b"1"}, account, before=["config/a", "config/b", "config/never/was"])
-    assert (service / "config" / "a").stat().st_ino == first
-    assert sorted(path.name for path in (service / "config").iterdir()) == ["a", "own"]
-
-
-def test_a_link_in_the_services_own_directory_leads_nowhere(tmp_path: Path, service: Path) -> None:
-    """config/ belongs to the service's user, who must not make the supervisor write elsewhere."""
-    outside = tmp_path / "etc"
-    outside.mkdir()
-    (outside / "passwd").write_text("root")
-    (service / "config" / "file").symlink_to(outside / "passwd")
-    (service / "config" / "sub").symlink_to(outside)
-    render.put(service, {"config/file": b"evil"}, own_account(), before=[])
-    assert (outside / "passwd").read_text() == "root"
-    assert (service / "config" / "file").read_bytes() == b"evil"
-    with pytest.raises((OSError, StorageError)):
-        render.put(service, {"config/sub/passwd": b"evil"}, own_account(), before=[])
-    render.put(service, {}, own_account(), before=["config/sub/passwd"])
-    assert (outside / "passwd").read_text() == "root"
 
 
 def test_links_do_not_lead_out_of_a_package(tmp_path: Path) -> None:
