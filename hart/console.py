@@ -13,7 +13,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -44,9 +44,12 @@ def harmless(text: str) -> str:
 
 def tell(line: str) -> None:
     """A line on standard error, when anybody can be told anything there."""
-    if sys.stderr is not None:  # else print would take standard output
-        with suppress(OSError):
-            print(line, file=sys.stderr, flush=True)
+    if sys.stderr is None:  # print would take standard output
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None  # what it could not write it keeps, and Python would fail with it at the end
 
 
 def say(text: str) -> None:

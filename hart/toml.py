@@ -111,16 +111,15 @@ def _bare(text: str) -> Iterator[str]:
 
 def _end(text: str, opener: str, start: int) -> int:
     """Where a comment or string ends that began before `start`: a line's end is not part of it, the text's end ends all."""
-    match opener:
-        case "#":
-            found = text.find("\n", start)
-            return found if found >= 0 else len(text)
-        case "'":
-            plain = _PLAIN_END.search(text, start)
-            return plain.start() + (plain[0] == "'") if plain else len(text)
-        case "'''":
-            raw = _RAW_END.search(text, start)
-            return raw.end() if raw else len(text)
+    if opener == "#":
+        found = text.find("\n", start)
+        return found if found >= 0 else len(text)
+    if opener == "'":
+        plain = _PLAIN_END.search(text, start)
+        return plain.start() + (plain[0] == "'") if plain else len(text)
+    if opener == "'''":
+        raw = _RAW_END.search(text, start)
+        return raw.end() if raw else len(text)
     escapes = _LONG_END if opener == '"""' else _SHORT_END
     for found_end in escapes.finditer(text, start):
         if found_end[0] == "\n":

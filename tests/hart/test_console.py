@@ -183,10 +183,13 @@ def show(statement: str, redirection: str) -> tuple[str, str, str]:
     read, write = os.pipe()
     with os.fdopen(read) as raised:
         command = ["bash", "-c", f'exec "$0" -c "$1" {write} "$2" {redirection}', sys.executable, SHOW, statement]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, pass_fds=[write])
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, pass_fds=[write], env=BUFFERED)
         os.close(write)
         return done.stdout, done.stderr, raised.read()
 
+
+# as Python is by default; unbuffered it writes at once and hides what is kept until its end
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 SHOWN = [
     "console.show_json([1])",
