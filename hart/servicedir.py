@@ -28,15 +28,16 @@ def make_directories(service: Path, account: Account) -> None:
     make_dirs(service.parent)
     for path, mode in [(service, 0o755), *((service / name, 0o755) for name in OURS), *((service / name, 0o770) for name in THEIRS)]:
         with storage(path):
-            try:
-                path.mkdir(0o700)
-            except FileExistsError:
-                if path.is_symlink() or not path.is_dir():
-                    raise StorageError(str(path), "is in the way: it is not a directory") from None
+            if not path.is_symlink() and path.is_dir():
                 continue
+            if path.is_symlink() or path.exists():
+                raise StorageError(str(path), "is in the way: it is not a directory")
+            made = path.with_name(f".{path.name}.new")  # a kill leaves this one, which is finished the next time, and never a half-made one
+            made.mkdir(0o700, exist_ok=True)
             if account.uid is not None and account.gid is not None and path.name in THEIRS and path != service:
-                os.chown(path, account.uid, account.gid)
-            path.chmod(mode)  # whatever the umask says
+                os.chown(made, account.uid, account.gid)
+            made.chmod(mode)  # whatever the umask says
+            made.rename(path)
 
 
 def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, before: Collection[str]) -> None:

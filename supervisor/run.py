@@ -83,7 +83,7 @@ async def supervise(settings: Settings) -> None:
         tasks.create_task(hear(host), name="holder")
         services.reconcile_all(host)
         await control.start()
-        host.journal.write("supervisor", "supervisor", f"up, with {len(host.services)} services; process {os.getpid()}")
+        host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")
         tasks.create_task(watch_files(host), name="files")
         tasks.create_task(updates.follow(host), name="updates")
         tasks.create_task(end(host, control), name="end")

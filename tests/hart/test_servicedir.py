@@ -30,6 +30,15 @@ def test_what_exists_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "web" / "data").stat().st_mode) == 0o700
 
 
+def test_what_a_kill_left_half_made_is_finished(tmp_path: Path) -> None:
+    """A directory appears with its owner and mode or not at all."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / ".data.new").mkdir(mode=0o700)
+    make_directories(tmp_path / "web", own_account())
+    assert stat.S_IMODE((tmp_path / "web" / "data").stat().st_mode) == 0o770
+    assert not list((tmp_path / "web").glob(".*"))
+
+
 def test_a_link_in_the_way_is_refused(tmp_path: Path) -> None:
     """Whoever may write there must not move our writing elsewhere."""
     (tmp_path / "web").mkdir()
