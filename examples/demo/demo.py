@@ -22,6 +22,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -221,10 +222,35 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def story(demo: Demo) -> None:
-    web_port, redis_port = free_port(), free_port()
-    page = f"http://127.0.0.1:{web_port}/"
+@dataclass(frozen=True)
+class Ports:
+    """Where the two services listen: free ones, so that a redis of yours is left alone."""
 
+    web: int
+    redis: int
+
+    @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:{self.web}/"
+
+
+def story(demo: Demo) -> None:
+    """The steps, in their order; each checks what it claims."""
+    ports = Ports(web=free_port(), redis=free_port())
+    fingerprint = have_a_key(demo)
+    redis, guestbook = build_both(demo)
+    depot = start_depot(demo)
+    publish_both(demo, redis, guestbook, depot)
+    supervisor = start_supervisor(demo, depot["STEAD_DEPOT_URL"], fingerprint)
+    load_both(demo, depot["STEAD_DEPOT_URL"], ports)
+    visitor = use(demo, ports)
+    reconfigure(demo, ports)
+    move_to_second_release(demo, depot, ports, visitor)
+    stop_everything(demo, supervisor, ports)
+
+
+def have_a_key(demo: Demo) -> str:
+    """The fingerprint of the origin's key, made if it is the first time."""
     demo.step("An origin and its key", "Packages are signed. A key may sign only for its own origin; here the origin is `demo`.")
     keys = json.loads(demo.stead("origin", "key", "list", "--json", root=BUILD, show=False))
     if not any(key["name"] == ORIGIN for key in keys):
@@ -232,7 +258,11 @@ def story(demo: Demo) -> None:
         keys = json.loads(demo.stead("origin", "key", "list", "--json", root=BUILD, show=False))
     fingerprint = next(key["fingerprint"] for key in keys if key["name"] == ORIGIN)
     demo.claim(f"the key of {ORIGIN} is {fingerprint}")
+    return str(fingerprint)
 
+
+def build_both(demo: Demo) -> tuple[str, str]:
+    """Their idents."""
     demo.step(
         "Build redis from source",
         "Fetched, checked against its pinned sha256, compiled here. Built once: the next demo takes it from .demo/build.",
@@ -241,7 +271,11 @@ def story(demo: Demo) -> None:
 
     demo.step("Build a web application", "Flask, a redis client and a web server from the Python package index, each pinned by sha256.")
     guestbook = build(demo, PROJECT / "plans" / "guestbook")
+    return redis, guestbook
 
+
+def start_depot(demo: Demo) -> dict[str, str]:
+    """The environment of a publisher."""
     demo.step("Start a depot", "One process, a SQLite file and a directory; nothing to configure.")
     depot_url = f"http://127.0.0.1:{free_port()}"
     demo.serve("depot", "serve", "--data", str(DEPOT), "--listen", depot_url.removeprefix("http://"), root=BUILD, log="depot.log")
@@ -252,11 +286,18 @@ def story(demo: Demo) -> None:
     depot = {"STEAD_DEPOT_URL": depot_url, "STEAD_TOKEN": json.loads(made)["token"]}
     demo.stead("origin", "create", ORIGIN, root=BUILD, **depot)
     demo.claim(f"the depot answers on {depot_url} and knows the origin {ORIGIN}")
+    return depot
 
+
+def publish_both(demo: Demo, redis: str, guestbook: str, depot: dict[str, str]) -> None:
+    """In unstable and stable."""
     demo.step("Publish both packages", "Uploaded to the channel unstable, then promoted to stable, which is what hosts follow.")
     publish(demo, redis, depot)
     publish(demo, guestbook, depot)
 
+
+def start_supervisor(demo: Demo, depot_url: str, fingerprint: str) -> subprocess.Popen[bytes]:
+    """On a host that trusts our key."""
     demo.step(
         "Start a supervisor", "Under a root of its own, without privileges. This host trusts the key because we compare its fingerprint."
     )
@@ -267,10 +308,14 @@ def story(demo: Demo) -> None:
     supervisor = demo.serve("sup", "run", "--own-user", "--update-period", "1", "--url", depot_url, root=HOST, log="supervisor.log")
     demo.stead("sup", "status", "--wait", "30", "--json", root=HOST)
     demo.claim("the supervisor answers on its socket")
+    return supervisor
 
+
+def load_both(demo: Demo, depot_url: str, ports: Ports) -> None:
+    """Ready, healthy, and bound."""
     demo.step("Load both services", "From the channel stable, the guestbook bound to redis. Configuration may come before the service.")
-    demo.stead("config", "apply", "redis.default", "1", "-", root=HOST, stdin=f"port = {redis_port}\n")
-    demo.stead("config", "apply", "guestbook.default", "1", "-", root=HOST, stdin=f"port = {web_port}\n")
+    demo.stead("config", "apply", "redis.default", "1", "-", root=HOST, stdin=f"port = {ports.redis}\n")
+    demo.stead("config", "apply", "guestbook.default", "1", "-", root=HOST, stdin=f"port = {ports.web}\n")
     load = ("--channel", "stable", "--url", depot_url, "--strategy", "at-once")
     demo.stead("svc", "load", f"{ORIGIN}/redis", *load, root=HOST)
     demo.stead("svc", "load", f"{ORIGIN}/guestbook", *load, "--bind", "redis:redis.default", root=HOST)
@@ -284,24 +329,31 @@ def story(demo: Demo) -> None:
     demo.look("svc", "status", root=HOST)
     demo.claim("redis and guestbook are ready and healthy")
 
+
+def use(demo: Demo, ports: Ports) -> str:
+    """Who signed the book."""
     demo.step("Use it", "A request through the web application that writes to redis, and one that reads it back.")
     visitor = f"a visitor at {time.strftime('%H:%M:%S')}"
-    ask(page, {"name": visitor})
-    answer = ask(page)
-    print(f"   GET {page} → {json.dumps(answer)}", flush=True)
+    ask(ports.page, {"name": visitor})
+    answer = ask(ports.page)
+    print(f"   GET {ports.page} → {json.dumps(answer)}", flush=True)
     check(answer["entries"] == [visitor], f"{answer} does not show {visitor!r}")
     stored = demo.stead(
-        "pkg", "exec", f"{ORIGIN}/redis", "redis-cli", "-p", str(redis_port), "lrange", "guestbook:entries", "0", "-1", root=HOST
+        "pkg", "exec", f"{ORIGIN}/redis", "redis-cli", "-p", str(ports.redis), "lrange", "guestbook:entries", "0", "-1", root=HOST
     )
     check(stored.strip() == visitor, f"redis itself has {stored!r}")
     demo.claim("the entry went through the application into redis and back; redis itself shows it too")
+    return visitor
 
+
+def reconfigure(demo: Demo, ports: Ports) -> None:
+    """A good change arrives, a bad one does not."""
     demo.step(
         "Change one config value", "A config change is checked against the package's schema, rendered, and handed to the running process."
     )
     before = services(demo)["guestbook"]["pid"]
-    demo.stead("config", "apply", "guestbook.default", "2", "-", root=HOST, stdin=f'port = {web_port}\ntitle = "Our guests"\n')
-    demo.until("the page has the new title", lambda: ask(page)["title"] == "Our guests")
+    demo.stead("config", "apply", "guestbook.default", "2", "-", root=HOST, stdin=f'port = {ports.web}\ntitle = "Our guests"\n')
+    demo.until("the page has the new title", lambda: ask(ports.page)["title"] == "Our guests")
     check(services(demo)["guestbook"]["pid"] == before, "the process was restarted")
     demo.claim("the page's title is `Our guests`; the process was not restarted")
     refused = subprocess.run(
@@ -315,21 +367,27 @@ def story(demo: Demo) -> None:
     )
     demo.show("config", "apply", "guestbook.default", "3", "-", stdin='titel = "Oops"\n')
     print("   " + refused.stderr.strip().replace("\n", "\n   "), flush=True)
-    check(refused.returncode == 3 and ask(page)["title"] == "Our guests", f"a misspelt key was accepted ({refused.returncode})")
+    check(refused.returncode == 3 and ask(ports.page)["title"] == "Our guests", f"a misspelt key was accepted ({refused.returncode})")
     demo.claim("a misspelt key is refused with a suggestion, and nothing changed")
 
+
+def move_to_second_release(demo: Demo, depot: dict[str, str], ports: Ports, visitor: str) -> None:
+    """By promoting it."""
     demo.step(
         "Publish a second release", "The host follows the channel: the new release is installed beside the old one, then the service moves."
     )
     second = build(demo, second_release())
     publish(demo, second, depot)
-    demo.until("the page comes from the second release", lambda: ask(page)["release"] == "/".join(second.split("/")[2:]))
+    demo.until("the page comes from the second release", lambda: ask(ports.page)["release"] == "/".join(second.split("/")[2:]))
     demo.until("the second release is healthy", lambda: services(demo)["guestbook"]["health"] == "healthy")
-    answer = ask(page)
-    print(f"   GET {page} → {json.dumps(answer)}", flush=True)
+    answer = ask(ports.page)
+    print(f"   GET {ports.page} → {json.dumps(answer)}", flush=True)
     check((answer["signed"], answer["entries"], answer["title"]) == (1, [visitor], "Our guests"), f"not kept: {answer}")
     demo.claim(f"the service moved to {second}; entries and configuration are as before")
 
+
+def stop_everything(demo: Demo, supervisor: subprocess.Popen[bytes], ports: Ports) -> None:
+    """And look that it is so."""
     demo.step("Stop everything", "The supervisor stops its services in order; nothing is left running.")
     demo.stead("sup", "term", root=HOST)
     supervisor.wait(timeout=60)
@@ -338,7 +396,7 @@ def story(demo: Demo) -> None:
     demo.stop()
     left = leftovers()
     check(not left, f"still running: {left}")
-    for port in (web_port, redis_port):
+    for port in (ports.web, ports.redis):
         with socket.socket() as probe:
             check(probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still answers")
     demo.claim("the supervisor ended with 0, both ports are closed, no process is left")
