@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,13 +45,14 @@ def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, befor
     """Write what differs below a service's directory, remove what was rendered `before` and is not any more.
 
     Paths are relative to `service`. What lies in a directory of the service's user becomes that user's, 0740; hooks are ours, 0755.
+    StorageError names the file that could not be written.
     """
     with storage(service), _opened(service) as top:
         for path, content in sorted(rendered.items()):
             *parents, name = path.split("/")
             theirs = parents[:1] in (["config"], ["config_install"])
             owner = (account.uid, account.gid) if theirs else (None, None)
-            with _descend(top, parents, owner) as directory:
+            with _named(service / path), _descend(top, parents, owner) as directory:
                 mode = 0o740 if theirs else 0o755
                 if _content(directory, name, len(content)) != content:
                     _place(directory, name, content, mode, owner)
@@ -58,6 +60,16 @@ def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, befor
             *parents, name = path.split("/")
             with suppress(FileNotFoundError, NotADirectoryError), _descend(top, parents, None) as directory:
                 os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of calls that go through descriptors know only the last part of a name, or a number: put the whole one in its place."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextmanager
@@ -97,6 +109,9 @@ def _content(directory: int, name: str, size: int) -> bytes | None:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
         return None  # absent, or something that is not ours: it is replaced
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
     with os.fdopen(fd, "rb") as file:
         return file.read(size + 1)
 

@@ -81,3 +81,12 @@ def test_a_link_in_the_services_own_directory_leads_nowhere(tmp_path: Path, serv
         put(service, {f"{theirs}/sub/passwd": b"evil"}, own_account(), before=[])
     put(service, {}, own_account(), before=[f"{theirs}/sub/passwd"])
     assert (outside / "passwd").read_text() == "root"
+
+
+def test_a_directory_in_the_place_of_a_file_is_named(service: Path) -> None:
+    """The whole path, not the last part of it or the number of a descriptor."""
+    (service / "hooks" / "run").mkdir()
+    with pytest.raises(StorageError) as caught:
+        put(service, {"hooks/run": b"x"}, own_account(), before=[])
+    assert caught.value.thing == str(service / "hooks" / "run")
+    assert list((service / "hooks").iterdir()) == [service / "hooks" / "run"], "a temporary file is left"
