@@ -301,9 +301,7 @@ async def test_a_started_process_inherits_nothing_of_the_holder(stand: Stand) ->
     )  # shells set signals themselves
     assert isinstance(await next_event(client), Exited)
     status = dict(line.split(" ", 1)[1].split(":\t") for line in stand.log("plain").read_text().splitlines() if "\t" in line)
-    library = (
-        0b11 << 31
-    )  # signals 32 and 33 are the C library's: whoever was spawned by make has one ignored, and no program can change that
+    library = 0b11 << 31  # signals 32 and 33 are the C library's; whoever make spawned has one ignored, and no program can change that
     assert {name: int(status[name], 16) & ~library for name in ("SigBlk", "SigIgn", "SigCgt")} == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
     await client.close()
 
