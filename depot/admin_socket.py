@@ -87,7 +87,8 @@ def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         with _address(directory) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(limits.ADMIN_S)
             connection.connect(address)
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with suppress(ConnectionError):  # who refuses us may have answered and left already: the answer can still be read
+                connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 line = answers.readline(limits.ADMIN_ANSWER)
         answer = json.loads(line)
