@@ -33,7 +33,6 @@ USUAL = {
     "pconfig_dirs": ("lib/pkgconfig", "share/pkgconfig"),
 }
 OWN_PREFIX = re.compile(r"\$(?:prefix\b|\{prefix\})")
-STOP_TIMEOUT_S = 8.0  # Habitat's default: said in the metafile only when the plan differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

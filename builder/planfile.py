@@ -33,7 +33,6 @@ DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]+(=([0-9]+:)?[0-9][A-Za-z0-9.+~:-]*)?")
 KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
-A_VERSION = "a valid version (letters, digits and . _ + ~ ^ @ = , % -)"
 WHERE = re.compile(r"\Aline [0-9]+(?=, column|:)(?:, )?(?:: )?")
 FORBIDDEN_VARIABLES = ("PATH", "LD_RUN_PATH", "LDFLAGS", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "PKG_CONFIG_PATH")
 LOCATORS = {Scheme.FILE: (RELATIVE, "a path below the plan's folder"), Scheme.PYPI: (PYPI, "of the form name==1.2.3"),

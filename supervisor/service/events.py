@@ -22,7 +22,6 @@ class State(StrEnum):
 
 
 UP = frozenset({State.STARTING, State.READY})
-HAS_PROCESS = UP | {State.SPAWNING, State.DRAINING, State.STOPPING}
 
 
 class Event(StrEnum):

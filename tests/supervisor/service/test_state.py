@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from supervisor.service.backoff import Backoff
 from supervisor.service.events import (
-    HAS_PROCESS,
     BecameReady,
     CallOff,
     Check,
@@ -36,6 +35,7 @@ from supervisor.service.state import TABLE, Life
 
 FULL = Plan(init=True, post_run=True, pre_stop=True, post_stop=True, ready_probe=True, health_check=True, stop_timeout_s=8)
 PROBED = Plan(ready_probe=True)
+HAS_PROCESS = {State.SPAWNING, State.STARTING, State.READY, State.DRAINING, State.STOPPING}  # the model: a process is there, or asked for
 
 
 def life() -> Life:
