@@ -1,0 +1,1 @@
+"""The ring: membership, records and how they spread. Cores without I/O, and one driver."""
