@@ -175,6 +175,15 @@ STOP_ALL_S: Final = 90.0  # all services down when the host is told to end; belo
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
 
+# --- ring
+DATAGRAM_MAX: Final = 1400  # bytes of a sealed datagram: fits Ethernet, VPN and cloud paths whole
+RING_FRAME_MAX: Final = 256 * KIB  # one frame of a stream: the largest file and its envelope
+RING_KEYS_MAX: Final = 5  # one that seals and four that still open: a rotation under way, and one that was forgotten
+RING_NAME_MAX: Final = 253  # characters of a host's name in an announcement
+RING_GENERATION_MAX: Final = 1 << 62  # of generations, incarnations, counters and revisions: far from 64 bits, and nobody counts to it
+REPLAY_WINDOW: Final = 1024  # packets of one sender that may arrive out of order
+REPLAY_SENDERS: Final = 8192  # senders remembered, some 300 bytes each: more than any ring has members
+
 # --- depot server
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers
 CATALOG_READERS: Final = 4  # threads that read: a slow list must not hold up the others, and each costs a connection's cache
