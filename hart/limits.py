@@ -181,8 +181,37 @@ RING_FRAME_MAX: Final = 256 * KIB  # one frame of a stream: the largest file and
 RING_KEYS_MAX: Final = 5  # one that seals and four that still open: a rotation under way, and one that was forgotten
 RING_NAME_MAX: Final = 253  # characters of a host's name in an announcement
 RING_GENERATION_MAX: Final = 1 << 62  # of generations, incarnations, counters and revisions: far from 64 bits, and nobody counts to it
+RING_FACT_MAX: Final = 8 * KIB  # body of one fact: what a member says of one service, exports included
+RING_FACTS: Final = 300  # live facts of one member: as many services as a holder keeps
+RING_FACT_KEYS: Final = 600  # of one member, withdrawn ones included: OwnFacts voids those before they are half of it
+RING_MEMBER_BYTES: Final = 512 * KIB  # all facts of one member: 300 of the usual size; one member cannot fill the ring's share alone
+RING_FACTS_BYTES: Final = 64 * MIB  # all facts of a ring (threats 2.2): 64 KiB for each of 1,024 members
+RING_CONFIG_MAX: Final = 64 * KIB  # body of a group's configuration; the same as GROUP_CONFIG_MAX
+RING_CONFIG_KEPT: Final = 11  # versions of it: the current one and ten to go back to
+RING_FILE_MAX: Final = 128 * KIB  # body of a group's file (threats 2.2): with its envelope still one frame
+RING_NOTE_MAX: Final = 1 * KIB  # body of a document about one member: who dismissed it and why
+RING_DOCUMENTS: Final = 2000  # documents of a ring that have a body (threats 2.2)
+RING_DOCUMENT_KEYS: Final = 8000  # withdrawn ones included, some 250 bytes each: they must be remembered, or laggards bring them back
+RING_DOCUMENTS_BYTES: Final = 64 * MIB  # all documents with their histories (threats 2.2)
+RING_REVISION_STEP: Final = 1 << 32  # that a document's revision may advance at once: a wedge takes a billion steps (W23)
+RING_RECORD_OVERHEAD: Final = 256  # bytes of memory that a record is counted with beside key and body: a flood of empty ones counts too
 REPLAY_WINDOW: Final = 1024  # packets of one sender that may arrive out of order
 REPLAY_SENDERS: Final = 8192  # senders remembered, some 300 bytes each: more than any ring has members
+
+# --- ring: members
+RING_MEMBERS_MAX: Final = 10_000  # members of one table, dead ones too: some kilobytes each, and full views are no use beyond
+RING_GONE_MAX: Final = 20_000  # forgotten members that may not come back: two rings full
+RING_NEWS_MAX: Final = 4096  # items that wait to be told: after a heal every member of a large ring speaks, more is for push/pull
+RING_PROBES_MAX: Final = 8  # probes of one member under way at once: its own, and suspects that it looks at for others
+RING_RELAYS_MAX: Final = 64  # pings under way for others; 1,024 members at 25 % loss ask each for 1.5 a second
+RING_RELAYS_S: Final = 32.0  # such pings begun in a second: what a forger with the key can make us send to others
+RING_INCARNATION_JUMP: Final = 1 << 32  # of an incarnation that a claim may force on us: nobody is pushed to the end of the numbers
+RING_TOLD: Final = 64  # suspects that are told so in person, in one round of gossip: a healed ring of 1,024 in two seconds
+RING_TELL_MAX: Final = 4096  # of them that wait
+RING_JOINS_MAX: Final = 64  # unanswered greetings that are remembered: a watched file with a line for each host of a small ring
+RING_STRANGERS_S: Final = 4.0  # greetings a second to those who speak to us unknown: an answer to each would be a mirror
+RING_STREAMS: Final = 8  # conversations at once, each way
+RING_STREAM_S: Final = 10.0  # without progress: longer than a retransmission or three
 
 # --- depot server
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers
