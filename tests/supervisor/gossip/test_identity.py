@@ -12,7 +12,7 @@ ME, OTHER = MemberKey(b"1" * 32), MemberKey(b"2" * 32)
 
 
 def said(key: MemberKey = ME, **changes: object) -> Announcement:
-    fields = {"generation": 1, "incarnation": 0, "session": b"s" * 8, "host": "192.0.2.7", "port": 9638, "name": "web-1"} | changes
+    fields = {"generation": 1, "incarnation": 0, "session": b"sessionA", "host": "192.0.2.7", "port": 9638, "name": "web-1"} | changes
     return announce(key, ring=RING, **fields)  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ def test_each_field_of_an_announcement_is_signed(field: str) -> None:
     """Whatever is changed, the signature no longer fits."""
     good = said()
     value = getattr(good, field)
-    changed = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value[:-1] + type(value)(value[:1])
+    changed = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value[1:] + value[:1]
     assert announcement_ok(good, RING)
     assert not announcement_ok(good._replace(**{field: changed}), RING)
 
