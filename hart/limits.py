@@ -195,6 +195,14 @@ RING_DOCUMENT_KEYS: Final = 8000  # withdrawn ones included, some 250 bytes each
 RING_DOCUMENTS_BYTES: Final = 64 * MIB  # all documents with their histories (threats 2.2)
 RING_REVISION_STEP: Final = 1 << 32  # that a document's revision may advance at once: a wedge takes a billion steps (W23)
 RING_RECORD_OVERHEAD: Final = 256  # bytes of memory that a record is counted with beside key and body: a flood of empty ones counts too
+RING_SYNC_BYTES: Final = 64 * MIB  # of one conversation, each way; what is left comes with the next one
+RING_SYNC_FRAMES: Final = 4096  # of one conversation, each way: 64 MiB in frames of a quarter of the usual size
+RING_SYNC_BUCKET: Final = 16_384  # entries of one bucket, a million in all: some 50 ms of comparing at a time
+RING_SYNC_WANTS: Final = 400_000  # records asked for in one conversation, 32 bytes each: the facts of 1,024 members and all documents
+RING_FETCH_KEYS: Final = 256  # records fetched over one stream: their keys fit one frame
+RING_KEY_TEXT_MAX: Final = 512  # characters of a record's key: a group, a file's name, and their words
+RING_SAVE_S: Final = 30.0  # between writes of who is there: it only tells a restarted host whom to ask; Habitat's figure
+RING_STIR_S: Final = 0.05  # many changes of one moment are one for the services: a member that joins brings a dozen facts
 REPLAY_WINDOW: Final = 1024  # packets of one sender that may arrive out of order
 REPLAY_SENDERS: Final = 8192  # senders remembered, some 300 bytes each: more than any ring has members
 
@@ -212,6 +220,16 @@ RING_JOINS_MAX: Final = 64  # unanswered greetings that are remembered: a watche
 RING_STRANGERS_S: Final = 4.0  # greetings a second to those who speak to us unknown: an answer to each would be a mirror
 RING_STREAMS: Final = 8  # conversations at once, each way
 RING_STREAM_S: Final = 10.0  # without progress: longer than a retransmission or three
+
+# --- gateway
+GATEWAY_CONNECTIONS: Final = 64  # at once, handshakes too: a few scrapers and people; each may hold the largest answer of some MiB
+GATEWAY_CONNECTION_S: Final = 30.0  # from accepting to the last byte read: a slow line takes a few MiB in it, a slow client no place for ever
+GATEWAY_HANDSHAKE_S: Final = 5.0  # for TLS: several round trips around the world
+GATEWAY_LINE: Final = 8190  # bytes of the request line or of one header field: the common servers' limit
+GATEWAY_HEADERS: Final = 64  # fields of one request: browsers send some twenty
+GATEWAY_PORTS: Final = 100  # tried upwards where the usual one is taken: more supervisors than anybody runs on one host
+RING_SHOWN: Final = 5000  # members or records in one answer: below what one reply of the control socket can carry
+RING_SHOWN_BYTES: Final = 1 * MIB  # of bodies in one answer: a hex or escaped one takes some times its size, and a reply has 4 MiB
 
 # --- depot server
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers
