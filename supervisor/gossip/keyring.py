@@ -107,10 +107,7 @@ class Keyring:
         if len(data) < HEAD:
             raise Refused(Reason.SIZE)
         head = data[:HEAD]
-        if head == self._heads[purpose]:
-            raw = self.primary
-        else:
-            raw = self._key_of(head, purpose)
+        raw = self.primary if head == self._heads[purpose] else self._key_of(head, purpose)
         if raw is None:
             return data[HEAD:]
         if len(data) < OVERHEAD:
