@@ -164,8 +164,7 @@ UPDATE_SPREAD: Final = 0.2  # of the period, either way: a hundred hosts do not 
 UPDATE_RETRY_MAX_S: Final = 600.0  # between questions to a depot that has not answered for a while
 UPDATE_INSTALL_S: Final = 3600.0  # one installation in the background
 GROUP_CONFIG_MAX: Final = 64 * KIB  # a group's configuration; Habitat's figure, and what gossip will carry
-GROUP_HISTORY: Final = 10  # earlier versions of a group's configuration that are kept
-CONTROL_FRAME_MAX: Final = 96 * KIB  # one request: a group's configuration and its envelope
+CONTROL_FRAME_MAX: Final = 192 * KIB  # one request: a group's file and its envelope
 CONTROL_REPLY_MAX: Final = 4 * MIB  # one reply: the status of every service with its decisions
 CONTROL_REQUEST_S: Final = 5.0  # for a whole request to arrive
 CONTROL_CONNECTIONS: Final = 64  # at once; more are closed unread
@@ -186,9 +185,9 @@ RING_FACTS: Final = 300  # live facts of one member: as many services as a holde
 RING_FACT_KEYS: Final = 600  # of one member, withdrawn ones included: OwnFacts voids those before they are half of it
 RING_MEMBER_BYTES: Final = 512 * KIB  # all facts of one member: 300 of the usual size; one member cannot fill the ring's share alone
 RING_FACTS_BYTES: Final = 64 * MIB  # all facts of a ring (threats 2.2): 64 KiB for each of 1,024 members
-RING_CONFIG_MAX: Final = 64 * KIB  # body of a group's configuration; the same as GROUP_CONFIG_MAX
+RING_CONFIG_MAX: Final = 66 * KIB  # body of a group's configuration: GROUP_CONFIG_MAX and who wrote it, when and why
 RING_CONFIG_KEPT: Final = 11  # versions of it: the current one and ten to go back to
-RING_FILE_MAX: Final = 128 * KIB  # body of a group's file (threats 2.2): with its envelope still one frame
+RING_FILE_MAX: Final = 130 * KIB  # body of a group's file: GROUP_FILE_MAX and who sent it and when; still one frame
 RING_NOTE_MAX: Final = 1 * KIB  # body of a document about one member: who dismissed it and why
 RING_DOCUMENTS: Final = 2000  # documents of a ring that have a body (threats 2.2)
 RING_DOCUMENT_KEYS: Final = 8000  # withdrawn ones included, some 250 bytes each: they must be remembered, or laggards bring them back
@@ -203,6 +202,21 @@ RING_FETCH_KEYS: Final = 256  # records fetched over one stream: their keys fit 
 RING_KEY_TEXT_MAX: Final = 512  # characters of a record's key: a group, a file's name, and their words
 RING_SAVE_S: Final = 30.0  # between writes of who is there: it only tells a restarted host whom to ask; Habitat's figure
 RING_STIR_S: Final = 0.05  # many changes of one moment are one for the services: a member that joins brings a dozen facts
+RING_DRAIN: Final = 64  # datagrams of one wake-up: some 2 ms, then services and commands have their turn
+RING_RECEIVE_BUFFER: Final = 4 * MIB  # asked of the kernel, which gives what it allows: a burst waits there while we are busy
+RING_BACKLOG: Final = 64  # connections that wait to be accepted
+RING_CONNECT_S: Final = 3.0  # for a connection on a network that works
+RING_UNREAD: Final = 8 * MIB  # written to a stream and not yet read: a peer that does not read is cut
+RING_KNOWN_S: Final = 5.0  # between looks at the members' addresses for budgets; each change of a member is a look too
+RING_MEMBER_RATE: Final = 200.0  # datagrams a second from one member: three times what a healing ring sends
+RING_MEMBER_BURST: Final = 400.0  # at once: what waited while we were busy
+RING_STRANGER_RATE: Final = 500.0  # from all others together: a thousand hosts have joined in seconds, a flood costs 1 % of a core
+RING_STRANGER_BURST: Final = 500.0
+DISCOVERY_S: Final = 30.0  # between questions to name servers: their answers live longer
+DISCOVERY_FILE_S: Final = 2.0  # between looks at a watched file
+DISCOVERY_FILE_MAX: Final = 1 * MIB  # of a watched file: some 50,000 lines
+DISCOVERY_ANSWER_S: Final = 3.0  # for a neighbour to say where it is
+JOIN_S: Final = (1.0, 30.0)  # first and longest wait between tries of peers that nobody in the ring is: a rebooted rack joins in seconds
 REPLAY_WINDOW: Final = 1024  # packets of one sender that may arrive out of order
 REPLAY_SENDERS: Final = 8192  # senders remembered, some 300 bytes each: more than any ring has members
 
@@ -223,13 +237,27 @@ RING_STREAM_S: Final = 10.0  # without progress: longer than a retransmission or
 
 # --- gateway
 GATEWAY_CONNECTIONS: Final = 64  # at once, handshakes too: a few scrapers and people; each may hold the largest answer of some MiB
-GATEWAY_CONNECTION_S: Final = 30.0  # from accepting to the last byte read: a slow line takes a few MiB in it, a slow client no place for ever
+GATEWAY_CONNECTION_S: Final = (
+    30.0  # from accepting to the last byte read: a slow line takes a few MiB in it, a slow client no place for ever
+)
 GATEWAY_HANDSHAKE_S: Final = 5.0  # for TLS: several round trips around the world
 GATEWAY_LINE: Final = 8190  # bytes of the request line or of one header field: the common servers' limit
 GATEWAY_HEADERS: Final = 64  # fields of one request: browsers send some twenty
 GATEWAY_PORTS: Final = 100  # tried upwards where the usual one is taken: more supervisors than anybody runs on one host
+RING_JOIN_S: Final = 10.0  # that `ring join` waits for an answer: a name to look up, and a probe or two
+RING_WHY_MAX: Final = 200  # characters of the reason for a departure: one line of everybody's journal
 RING_SHOWN: Final = 5000  # members or records in one answer: below what one reply of the control socket can carry
 RING_SHOWN_BYTES: Final = 1 * MIB  # of bodies in one answer: a hex or escaped one takes some times its size, and a reply has 4 MiB
+
+# --- groups: configuration and files by the ring, and what members tell of their services
+GROUP_FILE_MAX: Final = 128 * KIB  # a file for a group's services (threats 2.2); Habitat takes 64
+GROUP_FILE_NAME: Final = 128  # characters of its name: what the ring's keys have room for
+GROUP_BY_MAX: Final = 256  # characters of who wrote a document: a login name and a host's name
+GROUP_WHY_MAX: Final = 500  # characters of the reason that is given with it: a line or two of a history
+CONFIG_SHOWN: Final = 2000  # rows of one difference between two versions: nobody reads more
+FACT_BECAUSE: Final = 300  # characters of a reason that a member tells the ring: its fact has 8 KiB, and exports are more important
+FACT_NAME: Final = 253  # characters of a host's name, an address, or an export's name
+FACT_WORD: Final = 32  # characters of a state's word: a later release may have others
 
 # --- depot server
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers

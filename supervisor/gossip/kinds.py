@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hart.limits import RING_CONFIG_KEPT, RING_CONFIG_MAX, RING_FACT_MAX, RING_FILE_MAX, RING_NOTE_MAX
+from hart.limits import RING_CONFIG_KEPT, RING_CONFIG_MAX, RING_FACT_MAX, RING_FILE_MAX, RING_KEY_TEXT_MAX, RING_NOTE_MAX
 from supervisor.gossip.messages import MemberId
 
 _ID = r"(?P<id>[0-9a-f]{32})"
@@ -44,7 +44,6 @@ KINDS = (  # the first row that matches
     _row("departed", f"ring/departed/{_ID}", body_max=RING_NOTE_MAX),
     _row("ring", f"ring/(?!departed/){_PART}(?:/{_PART})?", body_max=RING_CONFIG_MAX),
 )
-KEY_MAX = 600  # characters: the longest that a row allows is below it, and nothing longer is even matched
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Place:
 
 def place(key: str) -> Place | None:
     """None for a key of no kind."""
-    if len(key) > KEY_MAX:
+    if len(key) > RING_KEY_TEXT_MAX:
         return None
     for kind in KINDS:
         if match := kind.pattern.fullmatch(key):
