@@ -5,8 +5,8 @@ tells is found by `sweep`, which compares everything with what was told. A broke
 
 Safety: no member's (generation, incarnation) goes back, neither its own nor anybody's view of it · no member believes itself dead, or
 leaves a claim about itself standing, without refuting · an announcement and a record are signed by whom they are about · a fact is its
-author's · no two different bodies of one author at one version · what is held of a key is the greatest that has come, and never goes
-back · histories are bounded · whoever has departed, or was forgotten, stays so in that generation · packets, frames and queues are within limits.
+author's · no two different bodies of one author at one version · what is held of a key is the greatest that has come, and never goes back
+· histories are bounded · whoever has departed, or was forgotten, stays so in that generation · packets, frames and queues are in bounds.
 Liveness: every running member holds every running member alive, with the words that it speaks itself, and nobody else; records are equal.
 
 The checkers read nodes and effects; they change nothing, and share no code with the rules that they check but the signature itself.

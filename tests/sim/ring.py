@@ -12,7 +12,7 @@ from typing import Any, Final
 from supervisor.gossip.codec import Codec, PlainCodec
 from supervisor.gossip.identity import verify
 from supervisor.gossip.keyring import Keyring
-from supervisor.gossip.messages import Address, Effect
+from supervisor.gossip.messages import Address, Effect, Health
 from supervisor.gossip.presets import LAN, Preset
 from tests.sim.host import Disk, Host, Life, Listener
 from tests.sim.network import Network
@@ -68,13 +68,12 @@ class Ring:
         """`count` hosts that know each other from the first moment and start within one period: for measuring, not for joining."""
         hosts = [self.add(f"m{number:04}") for number in range(count)]
         for host in hosts:
-            host.prepare(())
-        for host in hosts:
-            host.disk.generation -= 1
-        everyone = [host.node.me for host in hosts]
-        for host in hosts:
-            host.prepare([each for each in everyone if each.public != host.node.me.public])
             host.disk.facts = dict(facts or {})
+            host.prepare()
+        for host in hosts:
+            for other in hosts:
+                if other is not host:
+                    host.node.members.admit(other.id, other.node.me, Health.ALIVE, 0.0)
             self.world.after(self.world.chance.random() * self.preset.period_s, host.begin)
         return hosts
 
