@@ -1,0 +1,29 @@
+"""How well we are ourselves: Lifeguard's local health score (arXiv 1707.00788, 4.1).
+
+Rules: 0 is well. A failed probe, a missing NACK, having to refute, and having slept add to it; a probe answered in time takes one off.
+The period and the time-outs are score + 1 times as long: the observer may be the sick one, and then it must look slower, not harder.
+"""
+
+from __future__ import annotations
+
+
+class Awareness:
+    """The score, from 0 to `limit`; with `limit` 0 it never moves."""
+
+    __slots__ = ("limit", "score")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.score = 0
+
+    def worse(self, by: int = 1) -> None:
+        self.score = min(self.limit, self.score + by)
+
+    def better(self) -> None:
+        if self.score:
+            self.score -= 1
+
+    @property
+    def ill(self) -> bool:
+        """Nothing that we see can be worse news of others than of ourselves."""
+        return self.score >= self.limit > 0

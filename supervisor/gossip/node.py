@@ -1,0 +1,452 @@
+"""One member of a ring: events, time and chance in, effects out. This is the seam between the cores of the ring and whoever drives them.
+
+Rules. Every call takes `now` of one clock that never goes back, and returns what is to be done, in order. `deadline()` is when tick() is
+wanted; a call before that does nothing. Nothing foreign raises: what is refused is counted by its reason. A packet for another id is
+dropped: a stranger on a reused address never is the old member. Whoever speaks to us unknown is asked who it is, a few times a second in
+all, and gets no answer larger than its question.
+A call that comes more than half a period after the deadline means that we have slept: all that was running goes on where it was.
+
+Here the parts meet: who is probed (detector.py), what is believed (beliefs.py), what is told and to whom (news.py, rounds.py, speaker.py),
+what goes over streams (streams.py), records (holdings.py), who greets whom (greetings.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any, Final
+
+from supervisor.gossip import identity
+from supervisor.gossip.awareness import Awareness
+from supervisor.gossip.beliefs import Beliefs
+from supervisor.gossip.codec import Codec
+from supervisor.gossip.detector import Detector
+from supervisor.gossip.formulas import push_pull_scale
+from supervisor.gossip.greetings import Greetings
+from supervisor.gossip.holdings import Holdings
+from supervisor.gossip.identity import MemberKey, Verify
+from supervisor.gossip.keyring import Reason, Refused
+from supervisor.gossip.members import Member, Members
+from supervisor.gossip.messages import ANYBODY, Address, Announcement, Effect, Health, Kind, MemberId, Noted, Packet, Record
+from supervisor.gossip.news import News
+from supervisor.gossip.presets import Preset
+from supervisor.gossip.records import Records
+from supervisor.gossip.relay import Relays
+from supervisor.gossip.replay import Replays
+from supervisor.gossip.rounds import Rounds
+from supervisor.gossip.speaker import Speaker, doubt_of
+from supervisor.gossip.streams import Streams
+from supervisor.gossip.suspicion import NEVER
+
+CHORES_S: Final = 60.0  # between looks for members to forget: they have been dead for hours
+GOSSIP_MOST: Final = 32  # members that one push/pull may bring and gossip still repeats; more is spread by further push/pulls
+BACKLOG: Final = 256  # waiting news beyond which gossip alone would take many seconds, and push/pull helps
+GOODBYE: Final = 3  # times the fan-out: members that hear our goodbye at once
+
+
+class Node:
+    """One member. `verify` may be replaced by one that remembers, as a simulator of many members does."""
+
+    __slots__ = (
+        "_again_at",
+        "_awareness",
+        "_beliefs",
+        "_chance",
+        "_chores_at",
+        "_codec",
+        "_counts",
+        "_detector",
+        "_due",
+        "_greetings",
+        "_holdings",
+        "_id",
+        "_late",
+        "_preset",
+        "_relays",
+        "_replays",
+        "_retry_at",
+        "_rounds",
+        "_speaker",
+        "_streams",
+        "_sync_at",
+        "members",
+        "news",
+        "records",
+    )
+
+    def __init__(
+        self,
+        *,
+        key: MemberKey,
+        generation: int,
+        session: bytes,
+        address: Address,
+        name: str,
+        ring: bytes,
+        preset: Preset,
+        codec: Codec,
+        chance: Random,
+        records: Records,
+        verify: Verify = identity.verify,
+        known: Iterable[Announcement] = (),
+    ) -> None:
+        host, port = address
+        mine = identity.announce(key, ring=ring, generation=generation, incarnation=0, session=session, host=host, port=port, name=name)
+        self._id = key.id
+        self._preset = preset
+        self._codec = codec
+        self._chance = chance
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self.records = records
+        self.members = members = Members(key.id, mine, 0.0)
+        self.news = News()
+        self._awareness = awareness = Awareness(preset.awareness_max if preset.lifeguard else 0)
+        self._speaker = speaker = Speaker(key.id, generation, codec, members, self.news, preset.retransmit, self._counts)
+        self._beliefs = beliefs = Beliefs(
+            key=key,
+            ring=ring,
+            verify=verify,
+            preset=preset,
+            members=members,
+            news=self.news,
+            speaker=speaker,
+            awareness=awareness,
+            counters=self._counts,
+        )
+        self._detector = Detector(
+            preset=preset, members=members, beliefs=beliefs, speaker=speaker, awareness=awareness, chance=chance, counters=self._counts
+        )
+        self._relays = Relays(preset, speaker)
+        self._rounds = Rounds(preset, members, self.news, beliefs.tell, speaker, chance)
+        self._streams = Streams(members, records, codec, speaker, chance, self._counts)
+        self._holdings = Holdings(key, ring, members, records, self.news, beliefs, speaker, generation)
+        self._greetings = Greetings(members, speaker, self._counts)
+        self._replays = Replays()
+        self._due = self._late = self._chores_at = self._sync_at = self._retry_at = self._again_at = NEVER
+        beliefs.remember(known)
+
+    # --- reading
+
+    @property
+    def me(self) -> Announcement:
+        """What we say of ourselves."""
+        return self.members.me.announcement
+
+    @property
+    def score(self) -> int:
+        """Local health: 0 is well."""
+        return self._awareness.score
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What has happened so far, by word; what was refused by its reason."""
+        refused = {f"refused record {reason}": count for reason, count in self.records.refused.items()}
+        return {**self._counts, **refused}
+
+    def deadline(self) -> float:
+        """When tick() is wanted."""
+        return self._due
+
+    # --- time
+
+    def start(self, now: float) -> list[Effect]:
+        """The first call. Members known from before are greeted at once, a few of them."""
+        preset, chance = self._preset, self._chance
+        self.members.me.since = now
+        self._detector.next_period = now + preset.period_s * chance.random()
+        self._chores_at = now + CHORES_S
+        self._sync_at = now + self._push_pull_s()
+        self._retry_at = now + preset.retry_dead_s * chance.random()
+        self._holdings.begin(now)
+        self._finish(now)
+        return self._speaker.effects()
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what time asks for."""
+        if now < self._due or self._beliefs.lost:
+            return []
+        if now > self._late:
+            self._wake(now)
+        detector = self._detector
+        if detector.next <= now:
+            detector.overdue(now)
+        if detector.next_period <= now:
+            detector.begin_period(now)
+        if self._relays.next <= now:
+            self._relays.overdue(now)
+        if self._beliefs.suspicions.next <= now:
+            self._beliefs.end_suspicions(now)
+        if self._streams.next <= now:
+            self._streams.overdue(now)
+        if self._retry_at <= now:
+            self._retry(now)
+        if self._sync_at <= now or self._again_at <= now:
+            self._compare(now)
+        if self._chores_at <= now:
+            self._chores(now)
+        if self.news.count or self._beliefs.tell or detector.unreached:
+            self._finish(now)
+        self._rearm()
+        return self._speaker.effects()
+
+    def _rearm(self) -> None:
+        """The earliest of all that waits."""
+        due = self._detector.next_period
+        if self._detector.next < due:
+            due = self._detector.next
+        if (self.news.count or self._beliefs.tell) and self._rounds.last + self._preset.gossip_s < due:
+            due = self._rounds.last + self._preset.gossip_s
+        due = min(
+            due,
+            self._beliefs.suspicions.next,
+            self._relays.next,
+            self._streams.next,
+            self._retry_at,
+            self._sync_at,
+            self._again_at,
+            self._chores_at,
+        )
+        self._due = due
+        self._late = due + 0.5 * self._preset.period_s
+
+    def _wake(self, now: float) -> None:
+        """We have slept: nobody is to blame for what we did not hear."""
+        late = now - self._due
+        self._late = NEVER
+        if not self._preset.lifeguard:
+            return
+        self._counts["slept"] += 1
+        self._awareness.worse()
+        self._detector.push(late)
+        self._beliefs.suspicions.push(late)
+        self._relays.push(late)
+        self._streams.push(late)
+        self._speaker.out.append(Noted(self._id.hex(), f"we were not running for {late:.1f} s: nobody is accused for that time"))
+        self._rearm()
+
+    def _finish(self, now: float) -> None:
+        """What follows from what was heard and decided."""
+        beliefs, detector = self._beliefs, self._detector
+        while beliefs.fresh:
+            detector.look_at(beliefs.fresh.pop(), now)
+        while detector.unreached:
+            probe = detector.unreached.pop()
+            self._streams.ping(probe.member, probe.seq, now)
+        if (self.news.count or beliefs.tell) and now >= self._rounds.last + self._preset.gossip_s:
+            self._rounds.hold(now, detector.number())
+
+    def _retry(self, now: float) -> None:
+        """One random dead member is told that it is held dead: if the network has healed, it objects, and we compare everything."""
+        self._retry_at = now + self._preset.retry_dead_s
+        dead = self.members.dead
+        if dead:
+            self._counts["retries"] += 1
+            self._speaker.say_to(Kind.PING, dead[int(self._chance.random() * len(dead))], self._detector.number())
+
+    def _compare(self, now: float) -> None:
+        """Push/pull with a random member."""
+        if self._again_at <= now:
+            self._again_at = NEVER
+        if self._sync_at <= now:
+            self._sync_at = now + self._push_pull_s()
+        for member in self._detector.some(1):
+            self._streams.sync(member, now)
+
+    def _push_pull_s(self) -> float:
+        return self._preset.push_pull_s * push_pull_scale(self.members.count) * (0.75 + 0.5 * self._chance.random())
+
+    def _compare_soon(self, now: float) -> None:
+        """There is much to learn or to tell: compare with one more, at a random moment of the next period."""
+        if self._again_at == NEVER:
+            self._again_at = now + self._preset.period_s * self._chance.random()
+
+    def _chores(self, now: float) -> None:
+        self._chores_at = now + CHORES_S
+        for member_id in self._beliefs.forget_old(now):
+            self.records.drop_member(member_id)
+
+    # --- datagrams
+
+    def receive(self, data: Any, source: Address, now: float) -> list[Effect]:
+        """One datagram."""
+        beliefs = self._beliefs
+        if now > self._late:
+            self._wake(now)
+        try:
+            packet = self._codec.decode(data)
+        except Refused as refused:
+            self._counts[f"refused {refused.reason}"] += 1
+            return []
+        sender, generation, counter, to, epoch, kind, seq, target, _, announcements, claims, records, notices = packet
+        if beliefs.lost:
+            return []
+        if to != self._id and (to != ANYBODY or kind != Kind.PING):
+            self._counts[f"refused {Reason.RECEIVER}"] += 1
+            return []
+        if not self._replays.accept(sender, generation, counter):
+            self._counts[f"refused {Reason.REPLAY}"] += 1
+            return []
+        self._counts["received"] += 1
+        member = self.members.get(sender)
+        if member is None or generation != member.generation or announcements or to != self._id:
+            member = self._hear_words(packet, member, source, now)
+            if member is None:
+                return self._settled(now)
+        detector = self._detector
+        member.heard = detector.last_heard = now
+        if epoch > detector.epoch_heard:
+            detector.heard_epoch(epoch)
+        beliefs.accused = False
+        if claims:
+            for claim in claims:
+                beliefs.hear_claim(claim, now, member)
+        if records or notices:
+            self._holdings.hear(records, now, member)
+            if notices:
+                self._streams.fetch(member, self._holdings.wanted(notices), now)
+        if kind == Kind.PING:
+            self._answer_ping(member, source, seq)
+        elif kind == Kind.ACK:
+            self._take_ack(member, seq, now)
+        elif kind == Kind.PING_REQ:
+            self._relay(member, source, seq, target, now)
+        elif kind == Kind.NACK:
+            detector.nacked(seq, sender)
+        if self.news.count or beliefs.tell:
+            self._finish(now)
+            self._rearm()
+        return self._speaker.effects()
+
+    def _settled(self, now: float) -> list[Effect]:
+        """As the end of a call that is not hot."""
+        self._finish(now)
+        self._rearm()
+        return self._speaker.effects()
+
+    def _hear_words(self, packet: Packet, member: Member | None, source: Address, now: float) -> Member | None:
+        """Announcements, and who the sender is; None where it counts for nothing more."""
+        sender, generation = packet.sender, packet.generation
+        if member is not None and generation < member.generation:
+            self._counts["refused generation"] += 1
+            self._greetings.tell_its_later_self(member, source, packet.seq, now)
+            return None
+        by = member.text if member is not None else f"{source[0]} port {source[1]}"
+        for announcement in packet.announcements:
+            risen = self._beliefs.hear_announcement(announcement, now, by)
+            if risen is not None and risen in self._beliefs.risen and risen.id == sender:
+                self._streams.sync(risen, now)
+        self._beliefs.risen.clear()
+        if sender == self._id:  # a copy of us
+            self._greetings.tell_its_later_self(self.members.me, source, packet.seq, now)
+            return None
+        member = self.members.get(sender)
+        if member is None or member.generation != generation:
+            self._counts["strangers"] += 1
+            self._greetings.ask(source, self._detector.number(), now)
+            return None
+        if packet.to == ANYBODY:
+            # near the size of the question, since an address can be forged: our own words and nothing else
+            claims = () if member.health in (Health.ALIVE, Health.DEPARTED) else (doubt_of(member, self._id),)
+            self._speaker.say(Kind.ACK, sender, source, packet.seq, announcements=(self.me,), claims=claims, news=False)
+            return None
+        return member
+
+    def _answer_ping(self, member: Member, source: Address, seq: int) -> None:
+        if member.health is Health.ALIVE and not self._beliefs.accused:
+            self._speaker.say(Kind.ACK, member.id, source, seq)
+        elif member.health is Health.DEPARTED:
+            self._holdings.say_that_it_departed(member, source, seq)
+        else:
+            self._speaker.say_to(Kind.ACK, member, seq, where=source, answer=self._beliefs.accused)
+
+    def _take_ack(self, member: Member, seq: int, now: float) -> None:
+        if self._detector.acked(seq, member.id) or self._relays.acked(seq, member.id):
+            self._rearm()
+        elif self._greetings.answered(seq, now):
+            self._streams.sync(member, now)
+            self._rearm()
+
+    def _relay(self, member: Member, source: Address, seq: int, target: MemberId, now: float) -> None:
+        whom = self.members.get(target)
+        if whom is None or whom is self.members.me or not self._relays.begin(member, source, seq, whom, self._detector.number(), now):
+            self._counts["refused relays"] += 1
+        self._rearm()
+
+    # --- joining and leaving
+
+    def join(self, addresses: Iterable[Address], now: float) -> list[Effect]:
+        """Greet whoever listens at these addresses, if no member that we hold alive does. To be called again and again."""
+        for address in addresses:
+            self._greetings.greet(address, self._detector.number(), now)
+        return self._speaker.effects()
+
+    def depart(self, now: float) -> list[Effect]:
+        """Say goodbye to the ring. The node goes on until it is dropped."""
+        if not self.me.departing:
+            self._beliefs.announce_myself(self.me.incarnation + 1, now, departing=True)
+            for member in self._detector.some(GOODBYE * self._preset.gossip_fanout):
+                self._speaker.say(Kind.GOSSIP, member.id, member.address)
+        return self._settled(now)
+
+    # --- records
+
+    def publish(self, facts: Mapping[str, bytes], now: float) -> list[Effect]:
+        """The whole set of our own facts, by key without `member/<id>/`: what is missing is withdrawn."""
+        self._holdings.publish(facts)
+        return self._settled(now)
+
+    def draft(self, key: str, body: bytes | None, *, expect: int | None, now: float) -> Record:
+        """A document's next revision, not adopted yet: the caller makes it durable in between."""
+        return self._holdings.draft(key, body, expect=expect)
+
+    def dismiss(self, member_id: MemberId, why: str, now: float) -> Record:
+        """A document that says that a member has departed, to be adopted like any other; NotFoundError for one that is not known."""
+        return self._holdings.dismiss(member_id, why)
+
+    def adopt(self, record: Record, now: float) -> list[Effect]:
+        """A document of our own, durable by now: it counts, and everybody hears of it."""
+        self._holdings.take(record, now, self.members.me)
+        return self._settled(now)
+
+    # --- streams
+
+    def accepted(self, source: Address, now: float) -> tuple[int, list[Effect]]:
+        """Somebody has connected: our number for the stream, -1 where it is refused."""
+        number = -1 if self._beliefs.lost else self._streams.accepted(source, now)
+        return number, self._settled(now)
+
+    def opened(self, stream: int, now: float) -> list[Effect]:
+        """A stream that we asked for is there."""
+        self._streams.opened(stream, now)
+        return self._settled(now)
+
+    def frame(self, stream: int, data: Any, now: float) -> list[Effect]:
+        """One frame of a stream."""
+        if now > self._late:
+            self._wake(now)
+        heard = None if self._beliefs.lost else self._streams.frame(stream, data, now)
+        if heard is None:
+            return self._settled(now)
+        conversation, turn = heard
+        if turn.member and conversation.member is not None:
+            self._detector.reached(conversation.seq, turn.member)
+        beliefs = self._beliefs
+        few = len(turn.announcements) <= GOSSIP_MOST
+        for announcement in turn.announcements:
+            before = len(self.members)
+            learned = beliefs.hear_announcement(announcement, now, conversation.by, spread=few)
+            if learned is not None and len(self.members) > before:
+                conversation.learned.add(learned.id)
+        beliefs.risen.clear()
+        for claim in turn.claims:
+            beliefs.hear_synced(claim, now, newly=claim.subject in conversation.learned)
+        self._holdings.hear(turn.records, now, conversation.member)
+        if not few or self.news.count > BACKLOG:
+            self._compare_soon(now)
+        return self._settled(now)
+
+    def closed(self, stream: int, now: float) -> list[Effect]:
+        """A stream is no more, or could not be opened."""
+        self._streams.closed(stream)
+        return self._settled(now)
