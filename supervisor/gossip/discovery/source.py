@@ -1,0 +1,68 @@
+"""The interface of all discovery, and how a peer is written: `HOST`, `HOST:PORT`, `[V6]:PORT`.
+
+Rules: a source yields the addresses that it knows whenever it has looked; it retries for ever, and no trouble is fatal. What it could not
+find out it says in words, once for each change. A candidate is only an address: whoever answers there must prove that it has the ring's
+key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
+from typing import Protocol
+
+from hart.errors import UsageError
+from supervisor.gossip.messages import Address
+
+PORT = 9638  # Habitat's
+Say = Callable[[str], None]
+
+
+class Source(Protocol):
+    """`name` is what people wrote, such as `--peer db-1`; `trouble` why it finds nothing, or empty."""
+
+    name: str
+    trouble: str
+
+    def addresses(self) -> AsyncIterator[frozenset[Address]]:
+        """Never ends by itself."""
+        ...
+
+
+def parse_peer(text: str) -> tuple[str, int]:
+    """Host, which may be a name, and port; UsageError."""
+    wrong = UsageError(f"peer {text!r}", "is not HOST, HOST:PORT or [IPV6]:PORT")
+    stripped = text.strip()
+    if stripped.startswith("["):
+        host, bracket, rest = stripped[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")) or not _is_v6(host):
+            raise wrong
+        port = rest[1:]
+    elif stripped.count(":") > 1:
+        host, port = stripped, ""
+        if not _is_v6(host):
+            raise wrong
+    else:
+        host, _, port = stripped.partition(":")
+        if stripped.endswith(":"):
+            raise wrong
+    if not host or not host.isprintable() or any(mark in host for mark in " /,#"):
+        raise wrong
+    if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise wrong
+    return host, int(port) if port else PORT
+
+
+def _is_v6(host: str) -> bool:
+    try:
+        return ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+async def resolve(host: str, port: int) -> frozenset[Address]:
+    """All addresses of a name, both families; OSError when there are none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    return frozenset((str(info[4][0]), port) for info in found if "%" not in str(info[4][0]))

@@ -1,0 +1,48 @@
+"""Which ring this host takes part in, and with which keys it begins. Reads the key cache only; no supervisor is needed.
+
+Rules: the ring that was named; else the only one whose key is in the cache; else none, and then there is only loopback. The latest revision
+seals, as with Habitat; four earlier ones still open, so that keys which are carried from host to host can be changed one host at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hart.errors import NotFoundError, TrustError, UsageError
+from hart.keys import KeyCache, KeyKind, RingKey, parse_key
+
+KEPT = 4  # earlier revisions that still open
+
+
+def choose_ring(cache: KeyCache, option: str | None, environ: Mapping[str, str]) -> str:
+    """The ring's name; empty: no ring key. A key that the environment brings is stored in the cache first."""
+    if text := environ.get("STEAD_RING_KEY") or environ.get("HAB_RING_KEY"):
+        key = parse_key(text, thing="STEAD_RING_KEY")
+        if not isinstance(key, RingKey):
+            raise TrustError("STEAD_RING_KEY", f"is a {key.kind} key, not a ring key", next="stead ring key export NAME prints one")
+        cache.store(key)
+        return key.key.name
+    names = sorted({entry.key.name for entry in cache.list() if entry.kind is KeyKind.RING})
+    wanted = option or environ.get("STEAD_RING") or environ.get("HAB_RING")
+    if wanted:
+        if wanted not in names:
+            raise NotFoundError(
+                f"key of ring {wanted}",
+                f"is not in {cache.path}",
+                next=f"stead ring key generate {wanted}, or stead ring key import < FILE",
+            )
+        return wanted
+    if len(names) > 1:
+        raise UsageError("ring", f"there are keys of several: {', '.join(names)}", next="say which: --ring NAME")
+    return names[0] if names else ""
+
+
+def ring_keys(cache: KeyCache, name: str) -> list[bytes]:
+    """The ring's raw keys, latest first, at most five."""
+    entries = [entry for entry in cache.list() if entry.kind is KeyKind.RING and entry.key.name == name]
+    found = []
+    for entry in sorted(entries, key=lambda entry: entry.key.revision, reverse=True)[: KEPT + 1]:
+        key = cache.load(entry.key, KeyKind.RING)
+        assert isinstance(key, RingKey)
+        found.append(key.raw)
+    return found
