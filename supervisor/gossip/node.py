@@ -159,8 +159,7 @@ class Node:
         self._sync_at = now + self._push_pull_s()
         self._retry_at = now + preset.retry_dead_s * chance.random()
         self._holdings.begin(now)
-        self._finish(now)
-        return self._speaker.effects()
+        return self._settled(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what time asks for."""
