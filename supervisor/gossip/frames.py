@@ -152,7 +152,8 @@ def size_of(item: Announcement | Claim | Record | Part) -> int:
 def weigh(frame: Frame) -> int:
     """Bytes of what a frame says, or a few more."""
     if isinstance(frame, Give):
-        items = sum(size_of(each) for each in [*frame.announcements, *frame.claims, *frame.records])
+        things: tuple[tuple[Announcement | Claim | Record, ...], ...] = frame[:3]
+        items = sum(size_of(each) for some in things for each in some)
         return 16 + items + len(frame.members_wanted) + len(frame.records_wanted)
     if isinstance(frame, Ask):
         return 16 + sum(map(size_of, frame.parts))

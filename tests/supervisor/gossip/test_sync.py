@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pytest
@@ -283,10 +284,14 @@ BODIES = frames.join_records([])
 NOTHING = Give((), (), (), b"", b"", False)
 
 
+@cache  # a conversation changes nothing
+def who(opener: bool) -> Side:
+    return filled(KEYS[0], SAID, POOL, []) if opener else filled(KEYS[1], [], [], [])
+
+
 def conversation(opener: bool, state: State) -> Sync:
     """A side that waits in a state, as a real conversation would bring it there."""
-    one, two = filled(KEYS[0], SAID, POOL, []), filled(KEYS[1], [], [], [])
-    side = one if opener else two
+    side = who(opener)
     sync = Sync(side.members, side.records, opener=opener, ping=ID if state is State.PONG else None)
     if opener:
         sync.begin()
@@ -305,7 +310,7 @@ def conversation(opener: bool, state: State) -> Sync:
 
 def everything() -> Give:
     """As somebody who wants all that there is."""
-    side = filled(KEYS[0], SAID, POOL, [])
+    side = who(True)
     wanted = [frames.WANT.pack(entry.key, entry.digest) for bucket in range(64) for entry in side.records.entries(bucket)]
     return Give((), (), (), b"".join(side.view()), b"".join(wanted), False)
 
