@@ -47,7 +47,7 @@ class Broken(AssertionError):  # noqa: N818 - a rule is broken, not an error of 
 class Seat:
     """What one process has told so far."""
 
-    __slots__ = ("departed", "forgotten", "heads", "mine", "node", "taken", "views")
+    __slots__ = ("departed", "forgotten", "heads", "mine", "node", "read", "views")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -56,7 +56,7 @@ class Seat:
         self.departed: dict[MemberId, int] = {}  # id -> generation
         self.forgotten: dict[MemberId, int] = {}
         self.heads: dict[str, Place] = {}
-        self.taken = 0
+        self.read: set[tuple[MemberId, int, int]] = set()  # packets with claims
 
 
 def digest(record: Record) -> bytes:
@@ -122,14 +122,16 @@ class Safety:
         if myself is None or (myself.health is not Health.ALIVE and not me.departing):
             held = "nothing" if myself is None else myself.health.name
             raise Broken("no member believes itself dead", f"{host.name} holds {held} of itself")
-        taken = node.counters["received"]
-        if taken != seat.taken:
-            seat.taken = taken
-            if type(data) is Packet and data.claims and data.to == host.id and not me.departing:
-                self._refuted(host, data, order)
+        if type(data) is Packet and data.claims and data.to == host.id and not me.departing:
+            self._refuted(host, seat, data, order)
 
-    def _refuted(self, host: Host, packet: Packet, order: Order) -> None:
-        """A packet that was taken (a copy of an earlier one is not): no claim about us in it stands."""
+    def _refuted(self, host: Host, seat: Seat, packet: Packet, order: Order) -> None:
+        """A packet that counts (no copy of an earlier one, of a sender that is known): no claim about us in it stands."""
+        number = (packet.sender, packet.generation, packet.counter)
+        sender = host.node.members.get(packet.sender)
+        if number in seat.read or sender is None or sender.generation != packet.generation:
+            return
+        seat.read.add(number)
         for claim in packet.claims:
             doubted = (claim.generation, claim.incarnation)
             if claim.subject == host.id and claim.generation == order[0] and doubted >= order:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from supervisor.gossip.codec import Codec
+from supervisor.gossip.codec import Codec, PlainCodec
 from supervisor.gossip.identity import MemberKey
 from supervisor.gossip.messages import (
     Address,
@@ -99,7 +99,7 @@ class Host:
         "zero",
     )  # fmt: skip
 
-    def __init__(self, ring: Ring, name: str, address: Address, disk: Disk, codec: Codec, peers: Iterable[Address] = ()) -> None:
+    def __init__(self, ring: Ring, name: str, address: Address, disk: Disk, codec: Codec | PlainCodec, peers: Iterable[Address] = ()) -> None:
         self.ring = ring
         self.world = ring.world
         self.network = ring.network
@@ -314,7 +314,10 @@ class Host:
         if now < self._due - 1e-6:
             self._set_timer()
         else:
-            self.act("tick", None, self.node.tick(max(now, self._due)))
+            before = self._due
+            self.act("tick", None, self.node.tick(max(now, before)))
+            self._spun = self._spun + 1 if self._due <= before else 0
+            assert self._spun < SPIN_MAX, f"{self.name} asks to be woken at once for ever"
 
     # --- what its own supervisor does
 
@@ -372,13 +375,7 @@ class Host:
     def _set_timer(self) -> None:
         due = self.node.deadline()
         self._due = due
-        at = (due - self.zero) / self.rate
-        if at <= self.world.now:
-            self._spun += 1
-            assert self._spun < SPIN_MAX, f"{self.name} asks to be woken at once for ever"
-            at = self.world.now
-        else:
-            self._spun = 0
+        at = max(self.world.now, (due - self.zero) / self.rate)
         if at < self._timer:
             self._timer = at
             self.world.at(at, self._wake, self.starts, at)

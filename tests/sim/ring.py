@@ -45,9 +45,8 @@ class Ring:
             known = self._verified[asked] = verify(*asked)
         return known
 
-    def codec(self) -> Codec:
-        kind = PlainCodec if self.plain else Codec
-        return kind(self.keyring, self.world.chance.randbytes)
+    def codec(self) -> Codec | PlainCodec:
+        return PlainCodec(self.keyring) if self.plain else Codec(self.keyring, self.world.chance.randbytes)
 
     def change_keyring(self, host: Host | None, change: Callable[[Keyring], Keyring]) -> None:
         """Of one host, at whatever moment; None: of hosts that come later."""
