@@ -61,6 +61,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "svc stop": ("supervisor.cli", "stop", "Stop a loaded service"),
     "svc status": ("supervisor.cli", "status", "Show services and why they are as they are"),
     "svc logs": ("supervisor.cli", "logs", "Show what a service has written"),
+    "ring status": ("supervisor.cli", "ring_status", "Show this host's part in the ring, and what is wrong with it"),
+    "ring members": ("supervisor.cli", "ring_members", "List the members of the ring"),
+    "ring records": ("supervisor.cli", "ring_records", "List the records that the ring carries"),
+    "ring join": ("supervisor.cli", "ring_join", "Meet the members at some addresses"),
+    "ring depart": ("supervisor.cli", "ring_depart", "Leave the ring, or tell it that a member is gone for good"),
     "config apply": ("supervisor.cli", "config_apply", "Change the configuration of a service group"),
     "config show": ("supervisor.cli", "config_show", "Show a service's configuration and where each value comes from"),
 }
@@ -75,6 +80,7 @@ GROUPS = {
     "depot token": "Access tokens of a depot",
     "sup": "The supervisor of this host",
     "svc": "Services that the supervisor runs",
+    "ring": "The ring: the supervisors that know each other",
     "config": "Configuration of service groups",
 }
 

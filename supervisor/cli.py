@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from supervisor.cli_config import config_apply, config_show
+from supervisor.cli_ring import ring_depart, ring_join, ring_members, ring_records, ring_status
 from supervisor.cli_sup import run, sup_status, term
 from supervisor.cli_svc import load, logs, start, status, stop, unload
 
-__all__ = ["config_apply", "config_show", "load", "logs", "run", "start", "status", "stop", "sup_status", "term", "unload"]
+__all__ = [
+    "config_apply", "config_show", "load", "logs", "ring_depart", "ring_join", "ring_members", "ring_records", "ring_status",
+    "run", "start", "status", "stop", "sup_status", "term", "unload",
+]  # fmt: skip

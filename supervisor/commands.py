@@ -15,7 +15,7 @@ from typing import Any
 
 from hart.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from hart.limits import COMMAND_WAIT_S
-from supervisor import clock, configuration, loading, view
+from supervisor import clock, configuration, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.request import Request
@@ -180,6 +180,7 @@ COMMANDS: dict[str, Command] = {
     "config apply": configuration.apply,
     "config show": configuration.show,
     "term": term,
+    **ring_commands.COMMANDS,
 }
 
 

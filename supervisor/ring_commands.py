@@ -1,0 +1,146 @@
+"""What the supervisor can be told about the ring: its side of `stead ring status | members | records | join | depart`.
+
+Rules: as commands.py. A member is named by its name, its id, or the beginning of its id; what several members could be is refused with
+their names. Joining is done when a member has answered that was not alive before, leaving when the others have been told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from hart.errors import ConflictError, FormatError, NotFoundError, UnavailableError
+from hart.limits import RING_JOIN_S, RING_JOINS_MAX, RING_WHY_MAX
+from supervisor import clock, ring_view
+from supervisor.control import Say
+from supervisor.gossip.members import Member
+from supervisor.gossip.messages import Health
+from supervisor.host import Host
+from supervisor.request import Request
+from supervisor.settings import show_address
+
+LOOK_S: Final = 0.25  # between two looks at the members: answers come as packets, and not each of them stirs the host
+PREFIX_MIN: Final = 4  # digits of an id: fewer are more likely a slip than a member
+
+
+def at(now: float) -> float:
+    """The drivers' clock as wall time."""
+    return clock.wall() - clock.now() + now
+
+
+async def status(host: Host, _: Request, __: Say) -> dict[str, Any]:
+    return ring_view.status(host.ring, clock.now(), at)
+
+
+async def members(host: Host, _: Request, __: Say) -> dict[str, Any]:
+    rows = ring_view.members(host.ring, clock.now(), at)
+    return {"rows": rows, "left_out": len(host.ring.node.members) - len(rows)}
+
+
+async def records(host: Host, request: Request, _: Say) -> dict[str, Any]:
+    rows, left_out = ring_view.records(host.ring, request.text("prefix"), reveal=request.flag("reveal"))
+    return {"rows": rows, "left_out": left_out}
+
+
+async def join(host: Host, request: Request, say: Say) -> dict[str, Any]:
+    """Come back if this host has left, try the addresses, and wait until somebody answers."""
+    addresses = request.fields.get("addresses")
+    if not isinstance(addresses, list) or not addresses or not all(isinstance(each, str) for each in addresses):
+        raise FormatError("request", "addresses is not a list of texts")
+    if len(addresses) > RING_JOINS_MAX:
+        raise FormatError("request", f"there are more than {RING_JOINS_MAX} addresses")
+    ring = host.ring
+    was_away, before = bool(ring.departed), alive(host)
+    refused_before = ring_view.refused(ring)
+    await ring.join(addresses)
+    deadline = clock.now() + request.number("wait_s", RING_JOIN_S)
+    while not (met := met_at(host, addresses, set() if was_away else before)) and (left := deadline - clock.now()) > 0:
+        await host.changed.until(lambda: bool(met_at(host, addresses, before)), min(left, LOOK_S))
+    if not met:
+        raise UnavailableError(
+            f"ring at {', '.join(addresses)}",
+            f"no member answered{hint(refused_before, ring_view.refused(ring))}",
+            next="stead ring status",
+        )
+    say(f"joined {', '.join(each.text for each in met[:5])}{' …' if len(met) > 5 else ''}")
+    return {"ring": ring.name or None, "joined": [each.id.hex() for each in met], "alive": len(alive(host)) + 1}
+
+
+def alive(host: Host) -> set[bytes]:
+    """Ids of the other members that are held alive."""
+    table = host.ring.node.members
+    return {each.id for each in table if each.health is Health.ALIVE and each is not table.me}
+
+
+def met_at(host: Host, addresses: list[str], before: set[bytes]) -> list[Member]:
+    """Members that are alive and were not before, or are at one of the addresses."""
+    table = host.ring.node.members
+    found = [table.get(identity) for identity in sorted(alive(host))]
+    return [each for each in found if each is not None and (each.id not in before or show_address(each.address) in addresses)]
+
+
+def hint(before: dict[str, int], after: dict[str, int]) -> str:
+    """What was refused meanwhile is most likely the answer."""
+    rising = [reason for reason, count in after.items() if count > before.get(reason, 0)]
+    causes = [ring_view.CAUSES[reason][0] for reason in rising if reason in ring_view.CAUSES]
+    return f", but {'; '.join(causes)}" if causes else ""
+
+
+async def depart(host: Host, request: Request, say: Say) -> dict[str, Any]:
+    """Without a member: this host leaves. With one: the ring is told that it is gone for good."""
+    ring = host.ring
+    why = request.text("why") if "why" in request.fields else ""
+    if len(why) > RING_WHY_MAX:
+        raise FormatError("--why", f"has more than {RING_WHY_MAX} characters")
+    wanted = request.text("member") if "member" in request.fields else ""
+    member = find(host, wanted) if wanted else ring.node.members.me
+    label, where = member.text, show_address(member.address)
+    known = {"member": member.id.hex(), "name": member.announcement.name, "ring": ring.name or None}
+    if member is not ring.node.members.me:
+        if member.health is Health.DEPARTED:
+            say(f"{label} has departed already")
+            return known
+        lives = member.health is Health.ALIVE
+        await ring.dismiss(member.id.hex(), why or "dismissed by hand")
+        say(f"{label} is gone from the ring, and its facts with it{': it lives, and leaves when it hears of it' if lives else ''}")
+        say("its services are not touched; to bring it back, on that host: stead ring join ADDRESS")
+        return known
+    if ring.departed:
+        say(f"this host has left already: {ring.departed}")
+        return known
+    others = len(alive(host))
+    await ring.depart(why) if why else await ring.depart()
+    say(f"this host has left the ring and stays out, also after a restart; {told(others)}")
+    say(f"its services go on; others no longer see them. To come back: stead ring join ADDRESS (it was at {where})")
+    return known
+
+
+def told(others: int) -> str:
+    return "there was nobody to tell" if not others else f"{others} other{'s' if others > 1 else ''} will hear of it"
+
+
+def find(host: Host, wanted: str) -> Member:
+    """By name, id, or the beginning of an id. NotFoundError, or ConflictError with the candidates."""
+    table = list(host.ring.node.members)
+    exact = [each for each in table if wanted == each.id.hex()]
+    named = [each for each in table if wanted == each.announcement.name]
+    begun = [each for each in table if len(wanted) >= PREFIX_MIN and each.id.hex().startswith(wanted.lower())]
+    found = exact or named or begun
+    if not found:
+        raise NotFoundError(f"member {wanted}", "is not known to this one", next="stead ring members")
+    if len(found) > 1:
+        shown = ", ".join(f"{each.announcement.name} {each.id.hex()} ({ring_view.word(each.health)})" for each in found[:10])
+        raise ConflictError(
+            f"member {wanted}", f"could be one of {len(found)}: {shown}", next="stead ring depart ID, with more of its digits"
+        )
+    return found[0]
+
+
+Command = Callable[[Host, Request, Say], Awaitable[Any]]
+COMMANDS: Final[dict[str, Command]] = {
+    "ring status": status,
+    "ring members": members,
+    "ring records": records,
+    "ring join": join,
+    "ring depart": depart,
+}
