@@ -130,8 +130,8 @@ class Holdings:
 
     # --- our own
 
-    def draft(self, key: str, body: bytes | None, *, expect: int | None) -> Record:
-        return self._records.draft(key, body, expect=expect, author=self._key)
+    def draft(self, key: str, body: bytes | None, *, expect: int | None, revision: int | None) -> Record:
+        return self._records.draft(key, body, expect=expect, author=self._key, revision=revision)
 
     def publish(self, facts: Mapping[str, bytes]) -> None:
         """The whole set of our facts."""

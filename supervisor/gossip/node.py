@@ -395,9 +395,9 @@ class Node:
         self._holdings.publish(facts)
         return self._settled(now)
 
-    def draft(self, key: str, body: bytes | None, *, expect: int | None, now: float) -> Record:
-        """A document's next revision, not adopted yet: the caller makes it durable in between."""
-        return self._holdings.draft(key, body, expect=expect)
+    def draft(self, key: str, body: bytes | None, *, expect: int | None, now: float, revision: int | None = None) -> Record:
+        """A document's next revision, or the one of that number, not adopted yet: the caller makes it durable in between."""
+        return self._holdings.draft(key, body, expect=expect, revision=revision)
 
     def dismiss(self, member_id: MemberId, why: str, now: float) -> Record:
         """A document that says that a member has departed, to be adopted like any other; NotFoundError for one that is not known."""

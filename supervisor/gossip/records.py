@@ -310,10 +310,11 @@ class Records:
 
     # --- writing documents
 
-    def draft(self, key: str, body: bytes | None, *, expect: int | None, author: MemberKey) -> Record:
+    def draft(self, key: str, body: bytes | None, *, expect: int | None, author: MemberKey, revision: int | None = None) -> Record:
         """The next revision of a document, signed; nothing is stored. `body` None withdraws it, with its history.
 
-        ConflictError when `expect` is given and is not the current revision (NO_REVISION where there is none).
+        ConflictError when `expect` is given and is not the current revision (NO_REVISION where there is none), or when `revision`, a number
+        that somebody chose for it, is not beyond that one.
         """
         where = place(key)
         if where is None or where.kind.fact:
@@ -325,11 +326,16 @@ class Records:
             raise ConflictError(f"document {key}", f"{was}, not revision {expect}", next="look at it and apply again", current=current)
         if body is not None and len(body) > where.kind.body_max:
             raise LimitError(f"document {key}", f"has {len(body)} bytes, more than {where.kind.body_max}")
-        if current + 1 > RING_GENERATION_MAX:
+        following = current + 1 if revision is None else revision
+        if following <= current:
+            raise ConflictError(f"document {key}", f"revision {following} is not newer than {current}", next="choose none", current=current)
+        if following > RING_GENERATION_MAX:
             raise LimitError(f"document {key}", f"has used up its revisions: {current}", next="use a group of another name")
+        if current and following - current > RING_REVISION_STEP:
+            raise LimitError(f"document {key}", f"revision {following} is too far beyond {current}", next="choose a smaller one, or none")
         if where.member is not None and not self.known(where.member):
             raise ConflictError(f"document {key}", "this member is not known here", next="stead ring members")
-        record = sign_record(author, ring=self.ring, record_key=key, version=Version(current + 1, 0), body=body)
+        record = sign_record(author, ring=self.ring, record_key=key, version=Version(following, 0), body=body)
         held = keep((Held(record.version, content_hash(record), record), *(slot.held if slot is not None else ())), where.kind.kept)
         if not self._fits(slot, Slot(where, b"", held)):
             raise LimitError(

@@ -400,7 +400,7 @@ def test_a_draft_of_something_that_is_no_document_is_refused(key: str) -> None:
 
 def test_a_draft_past_a_limit_is_refused() -> None:
     records = merged([document(KEYS[0], CONFIG, limits.RING_GENERATION_MAX // 2)])
-    with pytest.raises(LimitError, match="more than 65536"):
+    with pytest.raises(LimitError, match=f"more than {limits.RING_CONFIG_MAX}"):
         records.draft(CONFIG, bytes(limits.RING_CONFIG_MAX + 1), expect=None, author=KEYS[0])
     step, current = limits.RING_REVISION_STEP, limits.RING_GENERATION_MAX
     records = Records(RING)
@@ -410,6 +410,19 @@ def test_a_draft_past_a_limit_is_refused() -> None:
     assert step > 0
     with pytest.raises(LimitError, match="used up"):
         records.draft(CONFIG, b"", expect=None, author=KEYS[0])
+
+
+def test_a_revision_may_be_chosen_beyond_the_current_one_and_not_too_far() -> None:
+    """Habitat's form: whoever applies names the number."""
+    records = merged([document(KEYS[0], CONFIG, 5)])
+    assert records.draft(CONFIG, b"", expect=5, author=KEYS[0], revision=9).version == Version(9, 0)
+    for revision, error in (
+        (5, ConflictError),
+        (5 + limits.RING_REVISION_STEP + 1, LimitError),
+        (limits.RING_GENERATION_MAX + 1, LimitError),
+    ):
+        with pytest.raises(error):
+            records.draft(CONFIG, b"", expect=5, author=KEYS[0], revision=revision)
 
 
 def test_nobody_dismisses_a_stranger() -> None:
