@@ -14,7 +14,6 @@ Not here: order of standings (members.py), when a suspicion ends (suspicion.py),
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
 
 from hart.limits import RING_GENERATION_MAX, RING_INCARNATION_JUMP, RING_TELL_MAX
 from supervisor.gossip.awareness import Awareness
@@ -81,14 +80,6 @@ class Beliefs:
         self.fresh: list[Member] = []  # suspects that others have named just now, for somebody to confirm
         self.tell: deque[Member] = deque(maxlen=RING_TELL_MAX)  # members to be told in person that they are doubted
         self.risen: list[Member] = []  # members whom an announcement has just brought back from the dead
-
-    def remember(self, known: Iterable[Announcement]) -> None:
-        """Members of earlier times, as our own disk has them: alive until the ring or a probe says otherwise, and no news."""
-        for announcement in known:
-            if announcement.departing or self.members.by_public(announcement.public) is not None:
-                continue
-            if announcement_ok(announcement, self._ring, self._verify):
-                self.members.admit(member_id(announcement.public), announcement, Health.ALIVE, 0.0)
 
     # --- what is heard
 

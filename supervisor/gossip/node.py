@@ -121,10 +121,9 @@ class Node:
         self._rounds = Rounds(preset, members, self.news, beliefs.tell, speaker, chance)
         self._streams = Streams(members, records, codec, speaker, chance, self._counts)
         self._holdings = Holdings(key, ring, members, records, self.news, beliefs, speaker, generation)
-        self._greetings = Greetings(members, speaker, self._counts)
+        self._greetings = Greetings(members, speaker, chance, self._counts, known)
         self._replays = Replays()
         self._due = self._late = self._chores_at = self._sync_at = self._retry_at = self._again_at = NEVER
-        beliefs.remember(known)
 
     # --- reading
 
@@ -159,6 +158,7 @@ class Node:
         self._sync_at = now + self._push_pull_s()
         self._retry_at = now + preset.retry_dead_s * chance.random()
         self._holdings.begin(now)
+        self._greetings.remind(self._detector.number)
         return self._settled(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -238,6 +238,7 @@ class Node:
     def _retry(self, now: float) -> None:
         """One random dead member is told that it is held dead: if the network has healed, it objects, and we compare everything."""
         self._retry_at = now + self._preset.retry_dead_s
+        self._greetings.remind(self._detector.number)
         dead = self.members.dead
         if dead:
             self._counts["retries"] += 1
