@@ -6,20 +6,23 @@ their names. Joining is done when a member has answered that was not alive befor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from hart.errors import ConflictError, FormatError, NotFoundError, UnavailableError
+from hart.errors import ConflictError, FormatError, LimitError, NotFoundError, UnavailableError, UsageError
 from hart.limits import RING_JOIN_S, RING_JOINS_MAX, RING_WHY_MAX
 from supervisor import clock, ring_view
 from supervisor.control import Say
+from supervisor.gossip.discovery.source import parse_peer, resolve
 from supervisor.gossip.members import Member
-from supervisor.gossip.messages import Health
+from supervisor.gossip.messages import Address, Health, MemberId
 from supervisor.host import Host
 from supervisor.request import Request
 from supervisor.settings import show_address
 
-LOOK_S: Final = 0.25  # between two looks at the members: answers come as packets, and not each of them stirs the host
+GREET_S: Final = 0.5  # between two greetings of those who have not answered; packets are lost, and a peer may just be starting
+RESOLVE_S: Final = 5.0  # for one name
 PREFIX_MIN: Final = 4  # digits of an id: fewer are more likely a slip than a member
 
 
@@ -43,40 +46,59 @@ async def records(host: Host, request: Request, _: Say) -> dict[str, Any]:
 
 
 async def join(host: Host, request: Request, say: Say) -> dict[str, Any]:
-    """Come back if this host has left, try the addresses, and wait until somebody answers."""
-    addresses = request.fields.get("addresses")
-    if not isinstance(addresses, list) or not addresses or not all(isinstance(each, str) for each in addresses):
+    """Come back if this host has left, greet the addresses until somebody answers."""
+    wanted = request.fields.get("addresses")
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(each, str) for each in wanted):
         raise FormatError("request", "addresses is not a list of texts")
-    if len(addresses) > RING_JOINS_MAX:
-        raise FormatError("request", f"there are more than {RING_JOINS_MAX} addresses")
+    if len(wanted) > RING_JOINS_MAX:
+        raise LimitError("addresses", f"are more than {RING_JOINS_MAX}", next="one that answers is enough")
     ring = host.ring
-    was_away, before = bool(ring.departed), alive(host)
+    found = await find_addresses(wanted)
+    if found <= {ring.address, ring.node.members.me.address}:
+        raise UsageError(", ".join(wanted), "is this host itself", next="give the address of another member")
     refused_before = ring_view.refused(ring)
-    await ring.join(addresses)
+    before = frozenset() if ring.departed else alive(host)
+    await ring.come_back()
     deadline = clock.now() + request.number("wait_s", RING_JOIN_S)
-    while not (met := met_at(host, addresses, set() if was_away else before)) and (left := deadline - clock.now()) > 0:
-        await host.changed.until(lambda: bool(met_at(host, addresses, before)), min(left, LOOK_S))
-    if not met:
-        raise UnavailableError(
-            f"ring at {', '.join(addresses)}",
-            f"no member answered{hint(refused_before, ring_view.refused(ring))}",
-            next="stead ring status",
-        )
-    say(f"joined {', '.join(each.text for each in met[:5])}{' …' if len(met) > 5 else ''}")
-    return {"ring": ring.name or None, "joined": [each.id.hex() for each in met], "alive": len(alive(host)) + 1}
+    while not (met := met_at(host, found, before)):
+        if (left := deadline - clock.now()) <= 0:
+            refused = ring_view.refused(ring)
+            raise UnavailableError(
+                f"ring at {', '.join(wanted)}", f"no member has answered{hint(refused_before, refused)}", next="stead ring status"
+            )
+        ring.join(sorted(found))
+        await host.changed.until(lambda: bool(met_at(host, found, before)), min(left, GREET_S))
+    say(f"in the ring with {', '.join(each.text for each in met[:5])}{' …' if len(met) > 5 else ''}")
+    return {"ring": ring.name or None, "met": [each.id.hex() for each in met], "alive": len(alive(host)) + 1}
 
 
-def alive(host: Host) -> set[bytes]:
+async def find_addresses(wanted: list[str]) -> frozenset[Address]:
+    """Where these peers are; UsageError for one that is written wrongly, UnavailableError when no name is known."""
+    peers = [parse_peer(each) for each in wanted]
+    found: set[Address] = set()
+    troubles = []
+    for host, port in peers:
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                found |= await resolve(host, port)
+        except (OSError, TimeoutError) as error:  # a name that is not known must not keep the others from being tried
+            troubles.append(f"{host}: {getattr(error, 'strerror', None) or 'its name was not found in time'}")
+    if not found:
+        raise UnavailableError(", ".join(wanted), "; ".join(troubles), next="give an address instead of a name")
+    return frozenset(found)
+
+
+def alive(host: Host) -> frozenset[MemberId]:
     """Ids of the other members that are held alive."""
     table = host.ring.node.members
-    return {each.id for each in table if each.health is Health.ALIVE and each is not table.me}
+    return frozenset(each.id for each in table if each.health is Health.ALIVE and each is not table.me)
 
 
-def met_at(host: Host, addresses: list[str], before: set[bytes]) -> list[Member]:
+def met_at(host: Host, addresses: frozenset[Address], before: frozenset[MemberId]) -> list[Member]:
     """Members that are alive and were not before, or are at one of the addresses."""
     table = host.ring.node.members
-    found = [table.get(identity) for identity in sorted(alive(host))]
-    return [each for each in found if each is not None and (each.id not in before or show_address(each.address) in addresses)]
+    living = [each for each in table if each.health is Health.ALIVE and each is not table.me]
+    return [each for each in living if each.id not in before or each.address in addresses]
 
 
 def hint(before: dict[str, int], after: dict[str, int]) -> str:
@@ -101,7 +123,7 @@ async def depart(host: Host, request: Request, say: Say) -> dict[str, Any]:
             say(f"{label} has departed already")
             return known
         lives = member.health is Health.ALIVE
-        await ring.dismiss(member.id.hex(), why or "dismissed by hand")
+        await ring.dismiss(member.id, why or "dismissed by hand")
         say(f"{label} is gone from the ring, and its facts with it{': it lives, and leaves when it hears of it' if lives else ''}")
         say("its services are not touched; to bring it back, on that host: stead ring join ADDRESS")
         return known
@@ -109,7 +131,7 @@ async def depart(host: Host, request: Request, say: Say) -> dict[str, Any]:
         say(f"this host has left already: {ring.departed}")
         return known
     others = len(alive(host))
-    await ring.depart(why) if why else await ring.depart()
+    await ring.depart(why or "told to leave")
     say(f"this host has left the ring and stays out, also after a restart; {told(others)}")
     say(f"its services go on; others no longer see them. To come back: stead ring join ADDRESS (it was at {where})")
     return known

@@ -6,7 +6,7 @@ The ring's driver is left out: what is heard is put into the table of members wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,10 @@ from random import Random
 from typing import Any, cast
 
 from hart.installed import InstalledTree
-from hart.keys import KeyCache
 from hart.root import Root
 from supervisor import clock
 from supervisor.attach import HolderClient
 from supervisor.census import Census, Member, Sys, take
-from supervisor.depots import Depots
 from supervisor.gossip.codec import Codec
 from supervisor.gossip.identity import MemberKey, announce
 from supervisor.gossip.keyring import UDP, Keyring
@@ -28,7 +26,6 @@ from supervisor.gossip.messages import Address, Health, MemberId
 from supervisor.gossip.node import Node
 from supervisor.gossip.presets import LOCAL
 from supervisor.gossip.records import Records
-from supervisor.groups import Groups
 from supervisor.host import Host
 from supervisor.journal import Journal
 from supervisor.pulse import Pulse
@@ -36,7 +33,6 @@ from supervisor.service.driver import Service
 from supervisor.service.events import Check, Event, Happened, State
 from supervisor.service.kit import configure, open_kit
 from supervisor.service.spec import Group, ServiceSpec
-from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings
 from tests.supervisor.workshop import lay_package
 
@@ -64,9 +60,6 @@ class House:
     sys: Sys
     tasks: asyncio.TaskGroup
     ring: HouseRing
-    depots: Depots
-    specs: SpecDir
-    groups: Groups
     environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/usr/bin:/bin"})
     chance: Random = field(default_factory=lambda: Random(1))
     switch: bool = False
@@ -132,7 +125,7 @@ class HouseRing:
         self.discovery: list[dict[str, Any]] = []
         self.because: dict[MemberId, str] = {}
         self.key = MemberKey(b"m" * 32)
-        self.asked: list[tuple[str, ...]] = []
+        self.asked: list[tuple[Any, ...]] = []
         self.met: list[tuple[int, str]] = []  # who answers when somebody joins
         self.node = Node(
             key=self.key,
@@ -173,17 +166,23 @@ class HouseRing:
         for _ in range(times):
             self.node.receive(sealed[reason], ("192.0.2.66", 9638), clock.now())
 
-    async def join(self, addresses: list[str]) -> None:
+    def join(self, addresses: Iterable[Address]) -> None:
         self.asked.append(("join", *addresses))
         for number, name in self.met:
-            self.meet(number, name)
+            if all(each.announcement.name != name for each in self.node.members):
+                self.meet(number, name)
 
-    async def depart(self, why: str = "") -> None:
-        self.asked.append(("depart", why))
-        self.departed = why or "told to"
+    async def come_back(self) -> None:
+        if self.departed:
+            self.asked.append(("come back",))
+        self.departed = ""
 
-    async def dismiss(self, member_hex: str, why: str) -> None:
-        self.asked.append(("dismiss", member_hex, why))
+    async def depart(self, because: str) -> None:
+        self.asked.append(("depart", because))
+        self.departed = because
+
+    async def dismiss(self, member: MemberId, why: str) -> None:
+        self.asked.append(("dismiss", member.hex(), why))
 
 
 @asynccontextmanager
@@ -200,9 +199,6 @@ async def house(path: Path, *, encrypted: bool = True) -> AsyncIterator[House]:
                 sys=Sys(version="9.9", member_id="m" * 32, ip="192.0.2.1", hostname="h1"),
                 tasks=tasks,
                 ring=HouseRing(encrypted=encrypted),
-                depots=Depots(tree, KeyCache(settings.root.keys), {}, switch=False),
-                specs=SpecDir(settings.specs),
-                groups=Groups(settings.groups),
             )
     except BaseExceptionGroup as group:  # a failed assertion is shown as itself
         raise group.exceptions[0] from None
