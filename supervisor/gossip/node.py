@@ -186,11 +186,11 @@ class Node:
             self._chores(now)
         if self.news.count or self._beliefs.tell or detector.unreached:
             self._finish(now)
-        self._rearm()
+        self._rearm(now)
         return self._speaker.effects()
 
-    def _rearm(self) -> None:
-        """The earliest of all that waits."""
+    def _rearm(self, now: float) -> None:
+        """The earliest of all that waits. What is due from before (a suspicion that was just confirmed) is due now: that is no sleep."""
         due = self._detector.next_period
         if self._detector.next < due:
             due = self._detector.next
@@ -206,6 +206,8 @@ class Node:
             self._again_at,
             self._chores_at,
         )
+        if due < now:
+            due = now
         self._due = due
         self._late = due + 0.5 * self._preset.period_s
 
@@ -222,7 +224,7 @@ class Node:
         self._relays.push(late)
         self._streams.push(late)
         self._speaker.out.append(Noted(self._id.hex(), f"we were not running for {late:.1f} s: nobody is accused for that time"))
-        self._rearm()
+        self._rearm(now)
 
     def _finish(self, now: float) -> None:
         """What follows from what was heard and decided."""
@@ -315,13 +317,13 @@ class Node:
             detector.nacked(seq, sender)
         if self.news.count or beliefs.tell:
             self._finish(now)
-            self._rearm()
+            self._rearm(now)
         return self._speaker.effects()
 
     def _settled(self, now: float) -> list[Effect]:
         """As the end of a call that is not hot."""
         self._finish(now)
-        self._rearm()
+        self._rearm(now)
         return self._speaker.effects()
 
     def _hear_words(self, packet: Packet, member: Member | None, source: Address, now: float) -> Member | None:
@@ -362,16 +364,16 @@ class Node:
 
     def _take_ack(self, member: Member, seq: int, now: float) -> None:
         if self._detector.acked(seq, member.id) or self._relays.acked(seq, member.id):
-            self._rearm()
+            self._rearm(now)
         elif self._greetings.answered(seq, now):
             self._streams.sync(member, now)
-            self._rearm()
+            self._rearm(now)
 
     def _relay(self, member: Member, source: Address, seq: int, target: MemberId, now: float) -> None:
         whom = self.members.get(target)
         if whom is None or whom is self.members.me or not self._relays.begin(member, source, seq, whom, self._detector.number(), now):
             self._counts["refused relays"] += 1
-        self._rearm()
+        self._rearm(now)
 
     # --- joining and leaving
 

@@ -108,22 +108,21 @@ class Suspicions:
 
     def due(self, now: float) -> list[Member]:
         """Members whose suspicion is over; each once."""
-        heap, over = self._heap, []
+        heap = self._heap
+        over: dict[MemberId, Member] = {}
         while heap and (heap[0][0] <= now or _stale(heap[0])):
             entry = heappop(heap)
             if not _stale(entry):
-                over.append(entry[2])
+                over[entry[2].id] = entry[2]
         self.next = heap[0][0] if heap else NEVER
-        return over
+        return list(over.values())
 
     def push(self, by_s: float) -> None:
         """All of them, after a sleep."""
-        running = [
-            (member, suspicion) for until, _, member, suspicion in self._heap if member.suspicion is suspicion and until == suspicion.until
-        ]
+        running = {member.id: (member, suspicion) for _, _, member, suspicion in self._heap if member.suspicion is suspicion}
         self._heap.clear()
         self.next = NEVER
-        for member, suspicion in running:
+        for member, suspicion in running.values():
             suspicion.push(by_s)
             self.watch(member, suspicion)
 
