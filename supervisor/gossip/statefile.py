@@ -1,0 +1,71 @@
+"""One file of the ring's state: a value with a checksum, so that damage is seen and told instead of believed (W25, threats S48).
+
+    STEAD-RING-1 newline   then 32 bytes, BLAKE2b-256 of the rest   then one value (hart/wire.py)
+
+Rules: written whole or not at all, durable when `write` returns, mode 0600. Whatever a file holds, reading gives its value or Damaged with
+the damage in words. Not here: which files there are (store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from hart.errors import ConflictError, FormatError, InputError, NotFoundError, StorageError
+from hart.files import make_dirs, open_regular, storage, write_atomic
+from hart.limits import WIRE_MAX
+from hart.wire import decode, encode
+
+_MAGIC: Final = b"STEAD-RING-1\n"
+_DIGEST: Final = 32
+HEAD: Final = len(_MAGIC) + _DIGEST
+
+
+class Damaged(Exception):  # noqa: N818  a file is, nobody errs; caught in store.py alone
+    """`args[0]` says what is wrong with the content."""
+
+
+def write(path: Path, value: Any) -> None:
+    """StorageError when the disk does not take it; what was there before is then still there."""
+    body = encode(value)
+    with on_disk(path):
+        make_dirs(path.parent, mode=0o700)
+        write_atomic(path, _MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body, mode=0o600)
+
+
+def read(path: Path, *, most: int = WIRE_MAX) -> Any:
+    """The value, None where there is no file; Damaged, or StorageError when the disk does not give it."""
+    with on_disk(path):
+        try:
+            with open_regular(path) as file:
+                raw = file.read(HEAD + most + 1)
+        except NotFoundError:
+            return None
+        except FormatError as error:
+            raise Damaged(error.cause) from None
+    if not raw:
+        raise Damaged("it is empty")
+    if raw[: len(_MAGIC)] != _MAGIC:
+        raise Damaged("it does not begin as such a file does")
+    if len(raw) > HEAD + most:
+        raise Damaged(f"it is larger than {most} bytes")
+    body = raw[HEAD:]
+    if blake2b(body, digest_size=_DIGEST).digest() != raw[len(_MAGIC) : HEAD]:
+        raise Damaged("its checksum does not fit: it was cut short or changed")
+    try:
+        return decode(body, thing=str(path), limit=most)
+    except InputError as error:
+        raise Damaged(error.cause) from None
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Everything that a disk can do to us here is StorageError: another file in the way of a directory, too."""
+    try:
+        with storage(path):
+            yield
+    except (NotFoundError, ConflictError) as error:
+        raise StorageError(error.thing, error.cause, next=error.next) from error
