@@ -130,7 +130,7 @@ def status(seen: RingSeen, now: float, at: At) -> dict[str, Any]:
         "score": node.score,
         "counts": health_counts(node.members),
         "away": [member_row(seen, each, now, at) for each in worst[:RING_SHOWN]],
-        "discovery": [dict(source) for source in seen.discovery],
+        "discovery": [{**source, "addresses": [show_address(each) for each in source["addresses"]]} for source in seen.discovery],
         "refused": refused_rows(seen),
         "records": record_counts(node.records),
         "counters": dict(sorted(node.counters.items())),

@@ -56,7 +56,7 @@ async def test_whatever_is_wrong_has_its_reason_and_the_next_command(found: Hous
     ring.meet(3, "h3", health=Health.DEAD, because="suspected for 4.1 s by 2 (h4, h5), and it did not object")
     ring.discovery = [
         {"source": "dns:ring.example", "trouble": "no such name", "addresses": []},
-        {"source": "--peer h3", "trouble": "", "addresses": ["192.0.2.3:9638"]},
+        {"source": "--peer h3", "trouble": "", "addresses": [("192.0.2.3", 9638)]},
     ]
     for reason in ("magic", "tag", "key", "plain", "ring"):
         ring.refuse(reason, 2)
