@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from supervisor.gossip.keyring import key_id
+from supervisor.gossip.keyring import Keyring, key_id
+from supervisor.gossip.messages import Health
 from tests.sim.checkers import Safety
 from tests.sim.host import Disk, Host, Life
 from tests.sim.ring import Ring
@@ -136,6 +137,23 @@ class Mischief:
                 host.resume()
             if host.life is Life.DOWN and not host.retired:
                 host.start()
+        self.introduce()
+
+    def introduce(self) -> None:
+        """Hosts that have never heard of each other, not even by way of others, cannot heal: somebody has to name an address to them."""
+        islands: list[set[bytes]] = []
+        for host in self.ring.up:
+            knows = {host.id} | {each.id for each in host.node.members if each.health is not Health.DEPARTED}
+            ids = {other.id for other in self.ring.up} & knows
+            touched = [island for island in islands if island & ids]
+            islands = [island for island in islands if not island & ids] + [ids.union(*touched)]
+        first = next(host for host in self.ring.up if host.id in islands[0])
+        for island in islands[1:]:
+            for host in self.ring.up:
+                if host.id in island:
+                    host.peers.add(first.address)
+                    host.join([first.address])
+                    break
 
     # --- deeds
 
@@ -270,10 +288,14 @@ class Mischief:
         """A new key: every host learns it, then uses it, then forgets the old one, each at its own moment, while packets are under way."""
         if self.over:
             return
-        world, ring, old = self.ring.world, self.ring, self.ring.keyring.primary_id
+        ring, old = self.ring, self.ring.keyring.primary_id
         raw = self._chance.randbytes(32)
-        for step, change in enumerate((lambda k: k.with_key(raw), lambda k: k.using(key_id(raw)), lambda k: k.without(old))):
-            start_s = 3.0 * step
-            world.after(start_s, ring.change_keyring, None, change)
-            for host in list(ring.hosts.values()):
-                world.after(start_s + 2.9 * self._chance.random(), ring.change_keyring, host, change)
+
+        def step(change: Callable[[Keyring], Keyring]) -> None:
+            ring.change_keyring(None, change)
+            for host in ring.hosts.values():
+                ring.world.after(2.9 * self._chance.random(), ring.change_keyring, host, change)
+
+        step(lambda keyring: keyring.with_key(raw))
+        ring.world.after(3.0, step, lambda keyring: keyring.using(key_id(raw)))
+        ring.world.after(6.0, step, lambda keyring: keyring.without(old))

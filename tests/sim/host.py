@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.sim.ring import Ring
 
 SOCKET_BUFFER: Final = 250  # datagrams that wait for a process that does not read: 212,992 bytes of Linux by default
-REJOIN_S: Final = 3.0  # between tries to find anybody at all; whoever knows a living member stops trying
+REJOIN_S: Final = 3.0  # between tries to find anybody at all
 SPIN_MAX: Final = 50  # ticks at one instant before a node counts as spinning
 
 Listener = Callable[["Host", str, Any, list[Effect]], None]
@@ -99,7 +99,9 @@ class Host:
         "zero",
     )  # fmt: skip
 
-    def __init__(self, ring: Ring, name: str, address: Address, disk: Disk, codec: Codec | PlainCodec, peers: Iterable[Address] = ()) -> None:
+    def __init__(
+        self, ring: Ring, name: str, address: Address, disk: Disk, codec: Codec | PlainCodec, peers: Iterable[Address] = ()
+    ) -> None:
         self.ring = ring
         self.world = ring.world
         self.network = ring.network
@@ -180,12 +182,12 @@ class Host:
         self._look_for_others(self.starts)
 
     def _look_for_others(self, start: int) -> None:
-        if self.life is Life.DOWN or start != self.starts or not self.peers:
+        """What discovery does, but only as long as nobody is there: a ring must heal without it."""
+        if self.life is Life.DOWN or start != self.starts:
             return
-        if self.life is Life.UP and len(self.node.members.living) == 0:
+        if self.life is Life.UP and self.peers and not self.node.members.living:
             self.act("join", None, self.node.join(sorted(self.peers), self.clock()))
-        if self.life is Life.PAUSED or len(self.node.members.living) == 0:
-            self.world.after(REJOIN_S, self._look_for_others, start)
+        self.world.after(REJOIN_S, self._look_for_others, start)
 
     def join(self, addresses: Iterable[Address]) -> None:
         self.act("join", None, self.node.join(list(addresses), self.clock()))

@@ -16,9 +16,10 @@ import multiprocessing
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
 from typing import Any, Final
 
-from supervisor.gossip.messages import Effect, Learned, Noted, Open, Seen, Send, Write
+from supervisor.gossip.messages import Effect, Kind, Learned, Noted, Open, Seen, Send, Write
 from tests.sim.checkers import Broken, Safety, differences
 from tests.sim.faults import Faults, Mischief, drawn
 from tests.sim.host import Host
@@ -101,7 +102,7 @@ def write(ring: Ring, trace: Trace, host: Host, verb: str, what: Any, effects: l
     for effect in effects:
         match effect:
             case Send(to, data):
-                words.append(f">{to[0]}:{data.hex() if isinstance(data, bytes) else _packet(data)}")
+                words.append(f">{to[0]}:{_packet(data)}")
             case Write(stream, data):
                 words.append(f"write {stream} {len(data)}")
             case Open(stream, to):
@@ -118,8 +119,10 @@ def write(ring: Ring, trace: Trace, host: Host, verb: str, what: Any, effects: l
 
 
 def _packet(packet: Any) -> str:
+    if isinstance(packet, bytes):
+        return f"{len(packet)} bytes {blake2b(packet, digest_size=4).hexdigest()}"
     carried = ".".join(str(len(items)) for items in packet[9:])
-    return f"{packet.kind}.{packet.seq}.{packet.counter}.{carried}"
+    return f"{Kind(packet.kind).name}.{packet.seq}.{packet.counter}.{carried}"
 
 
 def altered(seed: int, changes: Mapping[str, str]) -> Faults:
