@@ -190,12 +190,19 @@ class Holder:
 
 
 def say(text: str) -> None:
-    """One line for people; a terminal that went away is no reason to end, nor one that nobody reads a reason to wait."""
+    """One line for people, or one JSON object where our supervisor was told `--json-logs` (supervisor/journal.py has its shape).
+
+    A terminal that went away is no reason to end, nor one that nobody reads a reason to wait.
+    """
+    line = f"stead holder: {text}"
+    if "--json-logs" in sys.argv:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"at": at, "level": "warning", "topic": "holder", "because": text[:2000]}, ensure_ascii=False)
     poll = select.poll()
     poll.register(2, select.POLLOUT)
     with suppress(OSError):
         if poll.poll(0):
-            os.write(2, f"stead holder: {text}\n".encode(errors="replace"))
+            os.write(2, f"{line}\n".encode(errors="replace"))
 
 
 def take_lock(state: str) -> int:

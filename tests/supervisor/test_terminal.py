@@ -93,3 +93,18 @@ def test_a_topic_is_one_small_word(line: str, topic: str, because: str) -> None:
         writer.close()
         told = json.loads(reader.read())
     assert (told["topic"], told["because"]) == (topic, because)
+
+
+def test_the_holder_speaks_json_too_when_its_supervisor_does(tmp_path: Path) -> None:
+    """What it says before a supervisor is there must not break the reader either."""
+    holder = [sys.executable, "-P", "-m", "supervisor.holder.main", "--state", "/dev/null/no", "--supervisor", sys.executable]
+    for more, is_json in ([], False), (["--json-logs"], True):
+        done = subprocess.run([*holder, *more], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+        assert done.returncode == 9
+        (line,) = done.stderr.splitlines()
+        if is_json:
+            told = json.loads(line)
+            assert (told["level"], told["topic"]) == ("warning", "holder")
+            assert "/dev/null" in told["because"]
+        else:
+            assert line.startswith("stead holder: ")
