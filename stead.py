@@ -68,6 +68,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "ring depart": ("supervisor.cli", "ring_depart", "Leave the ring, or tell it that a member is gone for good"),
     "config apply": ("supervisor.cli", "config_apply", "Change the configuration of a service group"),
     "config show": ("supervisor.cli", "config_show", "Show a service's configuration and where each value comes from"),
+    "config history": ("supervisor.cli", "config_history", "Show the versions of a group's configuration"),
+    "config diff": ("supervisor.cli", "config_diff", "Show what differs between two versions"),
+    "config revert": ("supervisor.cli", "config_revert", "Go back to an earlier version"),
+    "file upload": ("supervisor.cli", "file_upload", "Give a file to all services of a group"),
+    "file list": ("supervisor.cli", "file_list", "List the files of a group"),
+    "file remove": ("supervisor.cli", "file_remove", "Take a file away from a group"),
 }
 
 GROUPS = {
@@ -82,6 +88,7 @@ GROUPS = {
     "svc": "Services that the supervisor runs",
     "ring": "The ring: the supervisors that know each other",
     "config": "Configuration of service groups",
+    "file": "Files for service groups",
 }
 
 

@@ -6,14 +6,12 @@ Source: `hab --help` of Habitat 2.
 
 from __future__ import annotations
 
-ALONE = "supervisors do not find each other yet"
 NOT_YET = "that is not there yet"
 
 COMMANDS = {
     "bldr": "a depot's channels: `stead pkg promote`, `demote` and `channels`",
     "cli completers": 'for bash: eval "$(_STEAD_COMPLETE=bash_source stead)"',
     "cli": "there is nothing to set up: STEAD_ORIGIN, STEAD_DEPOT_URL and STEAD_TOKEN, or the options of each command",
-    "file": f"{ALONE}; `stead config apply` changes this host's configuration",
     "license": "there is no licence to accept",
     "origin delete": NOT_YET,
     "origin depart": NOT_YET,
@@ -29,24 +27,21 @@ COMMANDS = {
     "pkg download": "`stead pkg install --root DIR` leaves the artifacts in DIR/cache/artifacts",
     "pkg export": NOT_YET,
     "plan verify": "`stead plan check`",
-    "ring": ALONE,
     "setup": "there is nothing to set up: STEAD_ORIGIN, STEAD_DEPOT_URL and STEAD_TOKEN, or the options of each command",
     "studio": "builds need no studio: `stead pkg build DIR`",
     "sup bash": "`stead pkg exec IDENT COMMAND`",
-    "sup depart": ALONE,
+    "sup depart": "`stead ring depart MEMBER`",
     "sup restart": "services survive their supervisor: kill the process `pid` of `stead sup status`, and it is started again",
     "sup secret": "the supervisor listens on a socket of this host only, and asks for no secret",
     "sup sh": "`stead pkg exec IDENT COMMAND`",
     "supportbundle": NOT_YET,
-    "svc key": ALONE,
+    "svc key": NOT_YET,
     "svc update": "`stead svc load --force IDENT` changes a loaded service; what is not given stays",
-    "user": ALONE,
+    "user": NOT_YET,
 }
 
 REMOTE = ("sup status", "sup term", "svc load", "svc unload", "svc start", "svc stop", "svc status", "config apply", "config show")
 HERE = "the supervisor is reached on its own host; --root says which"
-NO_RING = f"{ALONE}, so there is no ring to configure"
-NO_GATEWAY = "there is no HTTP gateway yet; `stead svc status --json` has what it would show"
 UPGRADE = "Stead does not replace itself; docs/operations.md says how services go on while you do"
 
 NO_STUDIO = "builds need no studio"
@@ -54,18 +49,10 @@ KEPT = "secret keys stay where they were made; `stead origin key export --type s
 
 OPTIONS = {  # an option of any verb, or a verb's short one
     "--remote-sup": HERE,
-    "--peer": NO_RING,
-    "--peer-watch-file": NO_RING,
-    "--permanent-peer": NO_RING,
-    "--ring": NO_RING,
-    "--listen-gossip": NO_RING,
-    "--local-gossip-mode": NO_RING,
-    "--listen-http": NO_GATEWAY,
-    "--http-disable": NO_GATEWAY,
     "--listen-ctl": HERE,
     "--auto-update": UPGRADE,
     "--keep-latest-packages": "releases stay until `stead pkg uninstall --keep-latest N IDENT`",
-    "--json-logging": "sup/default/journal.jsonl under the root has every event as JSON",
+    "--json-logging": "`stead sup run --json-logs`",
     "--config-files": "`stead sup run` takes its settings as options only",
     "--generate-config": "`stead sup run --help` has all settings",
     "--ignore-uninstall-hook": NOT_YET,
@@ -73,9 +60,6 @@ OPTIONS = {  # an option of any verb, or a verb's short one
     "--refresh-channel": "`--channel` names the channel of dependencies",
     "--secret": KEPT,
     "sup run -A": UPGRADE,
-    "sup run -D": NO_GATEWAY,
-    "sup run -I": NO_RING,
-    "sup run -r": NO_RING,
     "pkg build -D": NO_STUDIO,
     "pkg build -R": NO_STUDIO,
     "pkg build -k": "`--origin` says whose key signs, `--cache-key-path` where it is",

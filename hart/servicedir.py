@@ -50,7 +50,7 @@ def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, befor
     with storage(service), _opened(service) as top:
         for path, content in sorted(rendered.items()):
             *parents, name = path.split("/")
-            theirs = parents[:1] in (["config"], ["config_install"])
+            theirs = parents[:1] in (["config"], ["config_install"], ["files"])
             owner = (account.uid, account.gid) if theirs else (None, None)
             with _named(service / path), _descend(top, parents, owner) as directory:
                 mode = 0o740 if theirs else 0o755

@@ -15,7 +15,7 @@ from typing import Any
 
 from hart.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from hart.limits import COMMAND_WAIT_S
-from supervisor import clock, configuration, loading, ring_commands, view
+from supervisor import clock, config_view, configuration, file_commands, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.request import Request
@@ -178,8 +178,12 @@ COMMANDS: dict[str, Command] = {
     "start": start,
     "stop": stop,
     "config apply": configuration.apply,
-    "config show": configuration.show,
+    "config revert": configuration.revert,
+    "config show": config_view.show,
+    "config history": config_view.history,
+    "config diff": config_view.diff,
     "term": term,
+    **file_commands.COMMANDS,
     **ring_commands.COMMANDS,
 }
 

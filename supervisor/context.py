@@ -1,7 +1,10 @@
 """What templates see: sys, pkg, cfg, svc, bind. Pure (reference: supervisor 4.5).
 
-Rules: a peer's `cfg` holds only what it exports. `svc.members` has the own member always, ready or not: otherwise becoming ready would
-change what is rendered and restart what became ready. Elections belong to the ring; until it comes there is no leader.
+Rules: a peer's `cfg` holds only what it exports. `members` has the members that serve; `svc.members` has the own member always, ready or
+not: otherwise becoming ready would change what is rendered and restart what became ready. `all_members` has everybody who is known, also of
+hosts that the ring holds dead or departed, told apart by `alive`, `suspect`, `confirmed`, `departed`. A bind that is lost keeps its last
+`first`, so that a consumer of one address keeps it, while its `members` are gone at once: nobody is sent to them. There are no leaders
+until there are leases.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from hart.metafiles import Metadata
 from hart.placed import Placed, ident_view, pkg_view
 from supervisor.census import Census, Member, Sys
+from supervisor.gossip.messages import Health
 
 NO_ELECTION = {f"{prefix}election_is_{state}": False for prefix in ("", "update_") for state in ("running", "no_quorum", "finished")}
 
@@ -21,8 +25,7 @@ def render_context(
     place: Placed, cfg: Mapping[str, Any], census: Census, me: Member, binds: Mapping[str, Sequence[Member]]
 ) -> dict[str, Any]:
     """The whole context of a service's templates. `binds` has the serving members of each bind that is satisfied."""
-    peers = [member for member in census.members(me.group) if member.serving and member.sys.member_id != me.sys.member_id]
-    members = sorted([*peers, me], key=lambda member: member.sys.member_id)
+    members = with_me(census.serving(me.group), me)
     return {
         "sys": asdict(me.sys),
         "pkg": pkg_view(place),
@@ -34,17 +37,31 @@ def render_context(
             **NO_ELECTION,
             "me": member_view(me),
             "members": [member_view(member) for member in members],
+            "all_members": [member_view(member) for member in with_me(census.members(me.group), me)],
             "leader": None,
             "first": member_view(members[0]),
             "update_leader": None,
         },
-        "bind": {name: bind_view(found) for name, found in binds.items() if found},
+        "bind": {name: bind_view(found, census) for name, found in binds.items() if found},
     }
 
 
-def bind_view(members: Sequence[Member]) -> dict[str, Any]:
-    views = [member_view(member) for member in members]
-    return {"first": views[0], "leader": None, "members": views}
+def with_me(members: Sequence[Member], me: Member) -> list[Member]:
+    """Peers and the own member, by member id."""
+    peers = [member for member in members if member.sys.member_id != me.sys.member_id]
+    return sorted([*peers, me], key=lambda member: member.sys.member_id)
+
+
+def bind_view(feeders: Sequence[Member], census: Census) -> dict[str, Any]:
+    """`feeders` are the last good ones; of them only those that still serve are members."""
+    group = feeders[0].group
+    serving = {member.sys.member_id for member in census.serving(group)}
+    return {
+        "first": member_view(feeders[0]),
+        "leader": None,
+        "members": [member_view(member) for member in feeders if member.sys.member_id in serving],
+        "all_members": [member_view(member) for member in census.members(group)],
+    }
 
 
 def member_view(member: Member) -> dict[str, Any]:
@@ -63,10 +80,10 @@ def member_view(member: Member) -> dict[str, Any]:
         "update_leader": False,
         "update_follower": False,
         **NO_ELECTION,
-        "alive": True,
-        "suspect": False,
-        "confirmed": False,
-        "departed": False,
+        "alive": member.presence is Health.ALIVE,
+        "suspect": member.presence is Health.SUSPECT,
+        "confirmed": member.presence is Health.DEAD,
+        "departed": member.presence is Health.DEPARTED,
         "cfg": dict(member.exports),
         "sys": sys_view(member.sys),
     }

@@ -1,45 +1,63 @@
-"""Applied configuration of service groups: `<root>/sup/default/groups/<service.group>/<version>.toml`, mode 0600.
+"""Applied configuration of service groups: documents `group/<service.group>/config` of the ring. Pure: a view over its records.
 
-Rules: a version is never written twice and only grows; the greatest one counts and replaces the one before as a whole. The last ones are
-kept as history. A document is stored as it was given; whether it is acceptable was decided before (commands.py). The ring will carry
-these documents between hosts; here they are one host's.
+    body    {"text": TOML, "by": who, "at": seconds since the epoch, "why": reason}
+
+Rules: a revision is never written twice and only grows; the greatest one counts, the last ones are kept as history. Whoever writes merges
+(configuration.py), so a document is always whole. Whether it is acceptable was decided by who wrote it, on its own host; what arrives here
+may still be anything: a body that cannot be read is a document that no member can take, and never more.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from hart.errors import ConflictError, FormatError, LimitError
-from hart.files import make_dirs, storage, write_atomic
-from hart.limits import GROUP_CONFIG_MAX, GROUP_HISTORY
+from hart.errors import ConflictError, FormatError, InputError, LimitError, NotFoundError
+from hart.limits import GROUP_BY_MAX, GROUP_CONFIG_MAX, GROUP_WHY_MAX, RING_CONFIG_KEPT, RING_CONFIG_MAX, RING_GENERATION_MAX
 from hart.toml import loads
+from hart.wire import decode, encode
+from supervisor.gossip.messages import Record
+from supervisor.roll import Shelf
 from supervisor.service.spec import Group
+from supervisor.view import one_line
 
-NONE_YET = 0  # the version of a group that has no document
-NAME = re.compile(r"[0-9]{19}", re.ASCII)  # of a document's file; whatever else is there is not ours
+NONE_YET: Final = 0  # the revision of a group that has no document
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One version of a group's configuration."""
+    """One revision of a group's configuration. `at` in seconds since the epoch; `trouble`: why it cannot be read."""
 
     version: int
     text: str
+    by: str = ""
+    at: float = 0.0
+    why: str = ""
+    trouble: str = ""
 
     def table(self, group: Group) -> dict[str, Any]:
-        return loads(self.text, thing=f"configuration {self.version} of {group}")
+        """FormatError or LimitError when it is not what it should be."""
+        if self.trouble:
+            raise FormatError(f"configuration {self.version} of {group}", self.trouble)
+        return loads(self.text, thing=f"configuration {self.version} of {group}", limit=GROUP_CONFIG_MAX)
+
+    def body(self) -> bytes:
+        """As it goes into the ring."""
+        return encode({"text": self.text, "by": one_line(self.by, GROUP_BY_MAX), "at": self.at, "why": one_line(self.why, GROUP_WHY_MAX)})
+
+
+def key_of(group: Group) -> str:
+    return f"group/{group}/config"
 
 
 def parse_document(group: Group, version: int, raw: bytes) -> Document:
-    """Check size, encoding and TOML; LimitError or FormatError."""
+    """Check number, size, encoding and TOML; LimitError or FormatError."""
     thing = f"configuration {version} of {group}"
     if len(raw) > GROUP_CONFIG_MAX:
         raise LimitError(thing, f"has {len(raw)} bytes, more than {GROUP_CONFIG_MAX}")
-    if not 0 < version < 1 << 63:
-        raise FormatError(thing, "the version is not a number above zero", next="stead config apply GROUP VERSION [FILE|-]")
+    if not 0 < version <= RING_GENERATION_MAX:
+        raise FormatError(thing, "the version is not a number above zero", next="stead config apply GROUP [VERSION] [FILE|-]")
     try:
         document = Document(version, raw.decode())
     except UnicodeDecodeError:
@@ -48,32 +66,75 @@ def parse_document(group: Group, version: int, raw: bytes) -> Document:
     return document
 
 
-class Groups:
-    """The documents of all groups on this host."""
+def read(record: Record) -> Document:
+    """What a record says, whoever wrote it; never an error."""
+    version = record.version.major
+    try:
+        body = decode(record.body or b"", thing="it", limit=RING_CONFIG_MAX)
+    except InputError as error:
+        return Document(version, "", trouble=f"cannot be read: {error.cause}")
+    if not isinstance(body, dict) or not isinstance(text := body.get("text"), str):
+        return Document(version, "", trouble="cannot be read: it has no text")
+    by, at, why = body.get("by"), body.get("at"), body.get("why")
+    return Document(
+        version,
+        text,
+        by=one_line(by, GROUP_BY_MAX) if isinstance(by, str) else "",
+        at=float(at) if isinstance(at, (int, float)) and 0 <= at < 1e11 else 0.0,
+        why=one_line(why, GROUP_WHY_MAX) if isinstance(why, str) else "",
+    )
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+
+class Groups:
+    """The documents of all groups, as this host's ring has them now."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def documents(self, group: Group) -> list[Document]:
+        """All kept ones, newest first. Of two with one revision, written apart at the same time, the one that counts."""
+        found: dict[int, Document] = {}
+        for record in self._shelf.history(key_of(group)):
+            if record.body is not None:
+                found.setdefault(record.version.major, read(record))
+        return list(found.values())
+
+    def mark(self, group: Group) -> object:
+        """Equal while no document of the group has changed."""
+        return self._shelf.history(key_of(group))
 
     def current(self, group: Group) -> Document | None:
-        """The document that counts. FormatError or LimitError when it was broken by another hand."""
-        versions = self.versions(group)
-        if not versions:
-            return None
-        with storage(self.path), self._file(group, versions[-1]).open("rb") as file:
-            raw = file.read(GROUP_CONFIG_MAX + 1)
-        return parse_document(group, versions[-1], raw)
+        """The document that counts."""
+        record = self._shelf.get(key_of(group))
+        return None if record is None or record.body is None else read(record)
 
     def version(self, group: Group) -> int:
-        return max(self.versions(group), default=NONE_YET)
+        """Of the document that counts, or of its withdrawal."""
+        record = self._shelf.get(key_of(group))
+        return NONE_YET if record is None else record.version.major
 
     def versions(self, group: Group) -> list[int]:
         """The kept versions, oldest first."""
-        with storage(self.path):
-            try:
-                names = [file.stem for file in (self.path / str(group)).iterdir() if file.suffix == ".toml"]
-            except FileNotFoundError:
-                return []
-        return sorted(int(name) for name in names if NAME.fullmatch(name))
+        return [document.version for document in reversed(self.documents(group))]
+
+    def at(self, group: Group, version: int) -> Document:
+        """A kept version; NotFoundError."""
+        for document in self.documents(group):
+            if document.version == version:
+                return document
+        kept = ", ".join(map(str, self.versions(group))) or "none"
+        raise NotFoundError(f"configuration {version} of {group}", f"is not kept; kept: {kept}", next=f"stead config history {group}")
+
+    def names(self) -> list[str]:
+        """Groups that have a document."""
+        return [key.split("/")[1] for key in self._shelf.keys("group/") if key.endswith("/config")]
+
+    def candidates(self, group: Group, least: int = NONE_YET) -> Sequence[Document | None]:
+        """What a member may run with, best first: the kept documents down to `least`, then none at all where that was before them."""
+        documents = self.documents(group)
+        whole = len(documents) < RING_CONFIG_KEPT and (not documents or least == NONE_YET)
+        found: list[Document | None] = [document for document in documents if document.version >= least] or [*documents[:1]]
+        return [*found, None] if whole else found
 
     def check_next(self, group: Group, version: int) -> None:
         """ConflictError unless the version is greater than the one that counts."""
@@ -82,18 +143,6 @@ class Groups:
             raise ConflictError(
                 f"configuration {version} of {group}",
                 f"is not newer than version {current}, which counts now",
-                next=f"apply it as version {current + 1}",
+                next=f"apply it as version {current + 1}, or without a version",
                 current=current,
             )
-
-    def store(self, group: Group, document: Document) -> None:
-        """Durable when this returns; ConflictError when somebody was faster."""
-        self.check_next(group, document.version)
-        directory = self.path / str(group)
-        make_dirs(directory, mode=0o700)
-        write_atomic(self._file(group, document.version), document.text.encode(), mode=0o600, replace=False)
-        for version in self.versions(group)[: -GROUP_HISTORY - 1]:
-            self._file(group, version).unlink(missing_ok=True)
-
-    def _file(self, group: Group, version: int) -> Path:
-        return self.path / str(group) / f"{version:019}.toml"

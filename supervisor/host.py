@@ -1,4 +1,4 @@
-"""The host: what all its services share. A record with two acts, no decisions."""
+"""The host: what all its services share. A record with a few acts, no decisions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 from hart.installed import InstalledTree
 from hart.root import Root
 from supervisor.attach import HolderClient
-from supervisor.census import Census, Sys, take
+from supervisor.census import Census, Member, Sys
 from supervisor.depots import Depots
+from supervisor.gossip.messages import Health, MemberId
 from supervisor.groups import Groups
 from supervisor.holder.protocol import Held
 from supervisor.journal import Journal
 from supervisor.pulse import Pulse
+from supervisor.ringfiles import RingFiles
+from supervisor.roll import Roll
 from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings
 
 if TYPE_CHECKING:
+    from supervisor.ring import Ring
     from supervisor.service.driver import Service
 
 
@@ -34,6 +38,7 @@ class Host:
     depots: Depots
     specs: SpecDir
     groups: Groups
+    files: RingFiles
     journal: Journal
     sys: Sys
     switch: bool  # run services as the users that their packages name
@@ -47,20 +52,39 @@ class Host:
     stopping: str = ""  # why everything is being stopped
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     stop_because: str = ""
+    ring: Ring = field(init=False)
+    roll: Roll = field(default_factory=Roll)
+    untold: dict[str, str] = field(default_factory=dict)  # by group what of its service cannot be told to other hosts
 
     @property
     def root(self) -> Root:
         return self.settings.root
 
     @property
+    def own_members(self) -> tuple[Member, ...]:
+        """The services of this host, as others are told of them."""
+        return tuple(member for service in self.services.values() if (member := service.member) is not None)
+
+    @property
     def census(self) -> Census:
-        """Everybody who is known; the ring will add other hosts' members here."""
-        return take(member for service in self.services.values() if (member := service.member) is not None)
+        """Everybody who is known; the same object while nothing has changed."""
+        return self.roll.take(self.own_members, bytes.fromhex(self.sys.member_id), self.ring.records, self.health_of)
+
+    def health_of(self, member: MemberId) -> Health | None:
+        """What the ring believes of a host."""
+        found = self.ring.node.members.get(member)
+        return found.health if found is not None else None
+
+    def publish(self) -> None:
+        """Tell the ring what has changed of this host's services."""
+        self.ring.publish()
 
     def announce(self) -> None:
-        """Census or configuration changed: every service looks whether that concerns it."""
-        for service in self.services.values():
-            service.look_again()
+        """Census or documents may have changed: every service looks whether that concerns it."""
+        for trouble in self.roll.news():
+            self.journal.write("ring", "census", f"what another member tells is left out: {trouble}", level="warning")
+        for service in list(self.services.values()):
+            service.look_around()
         self.changed.beat()
 
     def request_stop(self, because: str) -> None:

@@ -16,7 +16,7 @@ from hart.installed import InstalledPackage
 from supervisor.depots import Depots
 from supervisor.groups import Groups
 from supervisor.request import Request
-from supervisor.service.kit import Surroundings, configure, open_kit
+from supervisor.service.kit import Surroundings, configure_newest, open_kit
 from supervisor.service.spec import Bind, BindingMode, Condition, Desired, Group, ServiceSpec, Strategy, check_binds
 from supervisor.service.specdir import SpecDir
 
@@ -47,7 +47,8 @@ async def accept(place: Place, request: Request, say: Callable[[str], None]) -> 
         package = await place.depots.install(spec.url, ident, channel=spec.channel, say=say)
     kit = open_kit(place, spec, package)
     check_binds(spec, package.metadata.binds, package.metadata.binds_optional)
-    configure(place, spec, kit, place.groups.current(spec.service_group))
+    if refused := configure_newest(place, spec, kit, place.groups).refused:
+        say(refused)
     return spec, package
 
 

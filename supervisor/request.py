@@ -7,6 +7,7 @@ from typing import Any
 
 from hart.errors import FormatError
 from hart.ident import Ident
+from hart.limits import RING_GENERATION_MAX
 
 
 class Request:
@@ -27,6 +28,13 @@ class Request:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e7:
             raise FormatError("request", f"{key} is not a number of seconds")
+        return value
+
+    def revision(self, key: str) -> int | None:
+        """The number of a document's version, where one is given."""
+        value = self.fields.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= RING_GENERATION_MAX):
+            raise FormatError("request", f"{key} is not a version's number")
         return value
 
     def flag(self, key: str) -> bool:

@@ -40,6 +40,7 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "on_trial": str(choice.release) if choice is not None and choice.base is not None else None,
         "quarantined": str(choice.quarantined) if choice is not None and choice.quarantined is not None else None,
         "binds": [str(bind) for bind in spec.binds],
+        "config": service.memory.record.revision,
         "hooks": dict(service.hook_results),
         "why": [
             {"at": clock.stamp(at(decision.at)), "state": str(decision.state), "because": decision.because} for decision in life.decisions
@@ -64,7 +65,9 @@ def why(service: Service) -> str:
 
 def troubles(service: Service) -> list[str]:
     """What is not as it should be, though it runs."""
-    return [trouble for trouble in (service.degraded, service.hook_trouble, service.memory.trouble) if trouble]
+    untold = service.host.untold.get(str(service.spec.service_group), "")
+    every = (service.degraded, service.hook_trouble, service.files.trouble, service.memory.trouble, untold)
+    return [trouble for trouble in every if trouble]
 
 
 def plain(value: Any) -> Any:
@@ -74,6 +77,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.isoformat() if isinstance(value, (dt.date, dt.time)) else value
+
+
+def one_line(text: str, most: int) -> str:
+    """Text of any origin as one printable line of at most so many bytes."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line.encode(errors="replace")[:most].decode(errors="ignore").strip()
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

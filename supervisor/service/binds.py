@@ -1,8 +1,8 @@
 """Who feeds a service's binds now. Pure.
 
 Rules: before a start, a strict bind that nobody can feed is waited for, and a relaxed one is left out. While the service runs, a bind that
-is lost keeps its last feeders: what was rendered stays true to what was known, the service is not restarted for it, and `svc status` says
-that it is degraded. When the bind is back, what it says then is rendered.
+is lost keeps its last feeders, so that `bind.NAME.first` stays an address, and `svc status` says that the service is degraded; its
+`members` are those that serve, which is nobody (context.py). When the bind is back, what it says then is rendered.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from supervisor.service.spec import BindingMode, ServiceSpec, check_binds
 
 class NotFedError(ServiceError):
     """A bind is not there yet, or not any more: nothing is wrong with the service itself."""
+
+
+def outlook(spec: ServiceSpec, census: Census, member_id: str) -> tuple[object, ...]:
+    """What a service on that host can see of others: equal while there is no difference for its templates."""
+    peers = tuple(
+        look
+        for look, member in zip(census.look(spec.service_group), census.members(spec.service_group), strict=True)
+        if member.sys.member_id != member_id
+    )
+    return peers, *(census.look(bind.group) for bind in spec.binds)
 
 
 def feed(

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 from hart import servicedir
-from hart.errors import NotFoundError, SteadError
+from hart.errors import InputError, NotFoundError, SteadError
 from hart.ident import Ident
 from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
 from supervisor import clock
 from supervisor.attach import Exited
-from supervisor.census import Member
+from supervisor.census import ConfigReport, Member
+from supervisor.groups import NONE_YET
 from supervisor.holder.protocol import Held
 from supervisor.service import change, hooks
 from supervisor.service.backoff import wait_s
-from supervisor.service.binds import NotFedError, feed
+from supervisor.service.binds import feed, outlook
 from supervisor.service.change import Act
+from supervisor.service.configured import Standing, report_of
 from supervisor.service.events import (
     UP,
     BecameReady,
@@ -45,7 +47,9 @@ from supervisor.service.events import (
     WatchHealth,
     WatchReady,
 )
-from supervisor.service.kit import Kit, Rendering, configure, hook_environment, member_of, open_kit, render_kit
+from supervisor.service.fallback import newest_taken
+from supervisor.service.files import Files
+from supervisor.service.kit import Kit, Rendering, configure_newest, hook_environment, member_of, open_kit, render_kit
 from supervisor.service.memory import Memory
 from supervisor.service.preparation import Preparation
 from supervisor.service.process import KILL, TERM, Process
@@ -53,6 +57,7 @@ from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
 from supervisor.service.watch import Watch
 from supervisor.service.work import Work
+from supervisor.view import no_check
 
 if TYPE_CHECKING:
     from supervisor.host import Host
@@ -66,6 +71,15 @@ class Mail:
 
     happened: Happened | None
     work: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a service can see of the ring; equal while there is no difference for it."""
+
+    others: object
+    documents: object
+    files: object
 
 
 class Service:
@@ -88,6 +102,9 @@ class Service:
         self.gone = False  # its spec is gone: forget it when it is down
         self.watch = Watch(self)
         self.preparation = Preparation(self)
+        self.files = Files(self)
+        self.standing = Standing()
+        self._sight: Sight | None = None  # when it last rendered, or was told to look
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
         self._handling = self._reconfiguring = False
         self.work = Work(host.tasks, spec.name)
@@ -106,8 +123,21 @@ class Service:
     def post(self, happened: Happened) -> None:
         self._mail.put_nowait(Mail(happened))
 
+    def look_around(self) -> None:
+        """The census or the ring's documents may have changed: it looks again where it can see that."""
+        before, self._sight = self._sight, self._see()
+        if self._sight == before:
+            return
+        if before is not None and before.documents != self._sight.documents and self.life.state is State.BACKOFF:
+            self.tell(Event.RESTART, f"version {self.host.groups.version(self.spec.service_group)} of its configuration is tried at once")
+        self.look_again()
+
+    def _see(self) -> Sight:
+        host, group = self.host, self.spec.service_group
+        return Sight(outlook(self.spec, host.census, host.sys.member_id), host.groups.mark(group), host.files.records(group))
+
     def look_again(self) -> None:
-        """Census or configuration may have changed."""
+        """What it renders may have changed."""
         self.preparation.look_again()
         if self.life.state in UP:
             self._mail.put_nowait(Mail(None))
@@ -147,10 +177,16 @@ class Service:
         await self._carry_out(self.life.handle(happened, clock.now()))
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
+        self._tell()  # first: nobody is to be sent here while it goes down
         for effect in effects:
             await self._act(effect)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the others what has changed of it."""
         if (member := self.member) != self._told:
             self._told = member
+            self.host.publish()
             self.host.announce()
 
     async def _act(self, effect: Effect) -> None:  # noqa: C901  one case for each effect, nothing else
@@ -194,16 +230,34 @@ class Service:
     # --- what it renders
 
     def render(self, kit: Kit, *, waiting: bool) -> Rendering:
-        """With the binds as they are now. `waiting`: a strict bind that is not there is an error; else the last good members stay in."""
-        rendering, self.fed, self.degraded = self.rehearse(kit, waiting=waiting)
-        return rendering
+        """With the newest configuration that it can take, and the binds as they are now. `waiting`: a strict bind that is not there is an
+        error; else the last good members stay in, and no configuration is taken that is older than the one in force."""
+        host, spec = self.host, self.spec
+        self._sight, census = self._see(), host.census
+        feeders, lost = feed(spec, kit.package.metadata, census, {} if waiting else self.fed, waiting=waiting)
+        taken = newest_taken(
+            host.groups.candidates(spec.service_group, NONE_YET if waiting else self.standing.in_force),
+            lambda document: render_kit(host, spec, kit, document=document, census=census, binds=feeders),
+        )
+        self.standing = Standing(newest=taken.newest, document=taken.document, refused=taken.refused)
+        self.fed, self.degraded = feeders, "; ".join(filter(None, (lost, taken.refused)))
+        return taken.result
 
-    def rehearse(self, kit: Kit, *, waiting: bool = False) -> tuple[Rendering, dict[str, tuple[Member, ...]], str]:
-        """What a release would render here and now, who feeds its binds, and what is lost; it changes nothing and raises what is wrong."""
-        host, last = self.host, {} if waiting else self.fed
-        feeders, lost = feed(self.spec, kit.package.metadata, host.census, last, waiting=waiting)
-        document = host.groups.current(self.spec.service_group)
-        return render_kit(host, self.spec, kit, document=document, census=host.census, binds=feeders), feeders, lost
+    def rehearse(self, kit: Kit) -> Rendering:
+        """What another release would render here and now, with the configuration that is in force; it raises what is wrong."""
+        host, spec = self.host, self.spec
+        feeders, _ = feed(spec, kit.package.metadata, host.census, self.fed, waiting=False)
+        return render_kit(host, spec, kit, document=self.standing.document, census=host.census, binds=feeders)
+
+    def cannot_render(self, error: Exception) -> None:
+        """Nothing that it might run with can be rendered: what there was stays, and this is said."""
+        newest, told = self.host.groups.version(self.spec.service_group), str(error)
+        if isinstance(error, InputError):
+            self.standing = replace(self.standing, newest=newest, refused=told, waits="")
+            self.degraded = f"the new configuration is not in force: {told}"
+        else:
+            self.standing = replace(self.standing, newest=newest, refused="", waits=told)
+            self.degraded = told
 
     def put(self, kit: Kit, rendering: Rendering) -> None:
         servicedir.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
@@ -215,24 +269,26 @@ class Service:
         """Render again and do what the difference asks for. What cannot be rendered leaves everything as it is, and says so."""
         if self.life.state not in UP or self.kit is None or self._reconfiguring:
             return  # after a reconfigure it looks again
+        self.files.refresh(self.kit)
         try:
             rendering = self.render(self.kit, waiting=False)
             verdict = change.decide(self.memory.record.applied, rendering.digests)
             if verdict.act in (Act.REWRITE, Act.RECONFIGURE):
                 self.put(self.kit, rendering)
         except (SteadError, OSError) as error:
-            self.degraded = str(error) if isinstance(error, NotFedError) else f"the new configuration is not in force: {error}"
+            self.cannot_render(error)
+            self._tell()
             self.host.changed.beat()
             return
         self.rendering, self.cfg = rendering, rendering.cfg
         match verdict.act:
             case Act.NOTHING:
-                pass
+                self.memory.save(revision=self.standing.in_force)
             case Act.RESTART:
                 await self._feed(Happened(event=Event.RESTART, because=verdict.because))
                 return
             case Act.REWRITE:
-                self.memory.save(applied=rendering.digests)
+                self.memory.save(applied=rendering.digests, revision=self.standing.in_force)
             case Act.RECONFIGURE:
                 self._reconfiguring = True
                 await self._feed(Happened(event=Event.RECONFIGURE, because=verdict.because))
@@ -244,13 +300,13 @@ class Service:
     async def _reconfigure(self) -> None:
         """The hook is told once of each state of the files; it failed or not, what it was told is what applies to that process."""
         assert self.rendering is not None
-        told, start_id = self.rendering.digests, self.process.start_id
+        told, revision, start_id = self.rendering.digests, self.standing.in_force, self.process.start_id
         try:
             outcome = await self.run_hook("reconfigure")
         finally:
             self._reconfiguring = False
         if self.process.start_id == start_id and self.life.state in UP:
-            self.memory.save(applied=told)
+            self.memory.save(applied=told, revision=revision)
             self.hook_trouble = "" if outcome.ok else f"the reconfigure hook {outcome.because}"
         self.watch.health_now()
         self._mail.put_nowait(Mail(None))
@@ -299,7 +355,9 @@ class Service:
         assert rendering is not None
         self.process.expect()
         self.hook_trouble = ""
-        self.memory.save(release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests)
+        self.memory.save(
+            release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
+        )
         if self.memory.trouble:  # the next supervisor would not know what runs
             self.tell(Event.START_REFUSED, f"the process is not started: {self.memory.trouble}")
             return
@@ -327,7 +385,9 @@ class Service:
             self.memory.save(start_id=held.start_id, was_ready=False)
         self.process.adopt(held)
         try:
-            self.cfg, _ = configure(self.host, self.spec, self.kit, self.host.groups.current(self.spec.service_group))
+            taken = configure_newest(self.host, self.spec, self.kit, self.host.groups, least=self.memory.record.revision)
+            self.cfg, _ = taken.result
+            self.standing = Standing(newest=taken.newest, document=taken.document, refused=taken.refused)
         except SteadError as error:
             self.degraded = str(error)
         self.post(
@@ -376,4 +436,27 @@ class Service:
         """What others are told of it."""
         if self.kit is None or self.cfg is None or self.life.state is State.DOWN:
             return None
-        return member_of(self.host, self.spec, self.kit, self.cfg, serving=self.life.serving)
+        health = self.life.health if self.life.plan.health_check else no_check(self.life.state)
+        return member_of(
+            self.host,
+            self.spec,
+            self.kit,
+            self.cfg,
+            serving=self.life.serving,
+            state=str(self.life.state),
+            health=str(health),
+            config=self.report,
+        )
+
+    @property
+    def report(self) -> ConfigReport:
+        """What it made of its group's configuration."""
+        return report_of(
+            self.standing,
+            self.life.state,
+            self.life.because,
+            applied=self.memory.record.revision,
+            acted_on=self.rendering is not None and dict(self.memory.record.applied) == dict(self.rendering.digests),
+            blocked=self.preparation.blocked,
+            trouble=self.hook_trouble,
+        )

@@ -24,10 +24,11 @@ from hart.placed import Placed
 from hart.root import Root
 from hart.toml import loads
 from supervisor import context
-from supervisor.census import Census, Member, Sys
-from supervisor.groups import Document
+from supervisor.census import NO_REPORT, Census, ConfigReport, Member, Sys
+from supervisor.groups import NONE_YET, Document, Groups
 from supervisor.service import render
 from supervisor.service.events import Plan
+from supervisor.service.fallback import Taken, newest_taken
 from supervisor.service.health import Probes, probes_of
 from supervisor.service.render import Templates
 from supervisor.service.spec import ServiceSpec
@@ -128,8 +129,8 @@ def signal_number(name: str | None, *, thing: str) -> int:
         raise FormatError(thing, f"{text[:32]!r} is not a signal") from None
 
 
-def configure(host: Surroundings, spec: ServiceSpec, kit: Kit, document: Document | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """The merged configuration, and the layer of each dotted key; ConfigError when it does not fit the package's schema."""
+def layers_of(host: Surroundings, spec: ServiceSpec, kit: Kit, document: Document | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """The layers of a configuration, the later wins, each with its name."""
     layers: list[tuple[str, Mapping[str, Any]]] = [("package", loads(kit.default_config, thing=f"default.toml of {kit.package.ident}"))]
     layers.append(("environment", environment_layer(spec.name, host.environ)))
     user_file = host.root.user_config(spec.name)
@@ -138,13 +139,25 @@ def configure(host: Surroundings, spec: ServiceSpec, kit: Kit, document: Documen
             layers.append((str(user_file), loads(user_file.read_bytes(), thing=str(user_file))))
     if document is not None:
         layers.append((f"version {document.version} of {spec.service_group}", document.table(spec.service_group)))
-    cfg, origins = layered(layers)
+    return layers
+
+
+def configure(host: Surroundings, spec: ServiceSpec, kit: Kit, document: Document | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The merged configuration, and the layer of each dotted key; ConfigError when it does not fit the package's schema."""
+    cfg, origins = layered(layers_of(host, spec, kit, document))
     if (key := no_number(cfg)) is not None:
         raise ConfigError(f"configuration of {spec.service_group}", f"{key}: is nan or inf, and neither JSON nor other hosts can have it")
     if kit.schema is not None and (problems := kit.schema.check(cfg)):
         shown = "; ".join(f"{problem.key}: {problem.message}" if problem.key else problem.message for problem in problems[:5])
         raise ConfigError(f"configuration of {spec.service_group}", shown, next=f"stead config show {spec.service_group}")
     return cfg, origins
+
+
+def configure_newest(
+    host: Surroundings, spec: ServiceSpec, kit: Kit, groups: Groups, *, least: int = NONE_YET
+) -> Taken[tuple[dict[str, Any], dict[str, str]]]:
+    """As `configure`, with the newest document that fits, but none before version `least`."""
+    return newest_taken(groups.candidates(spec.service_group, least), lambda document: configure(host, spec, kit, document))
 
 
 def no_number(value: Any, key: str = "") -> str | None:
@@ -188,7 +201,17 @@ def view(
     return context.render_context(place, cfg, census, member_of(host, spec, kit, cfg, serving=False), binds)
 
 
-def member_of(host: Surroundings, spec: ServiceSpec, kit: Kit, cfg: Mapping[str, Any], *, serving: bool) -> Member:
+def member_of(
+    host: Surroundings,
+    spec: ServiceSpec,
+    kit: Kit,
+    cfg: Mapping[str, Any],
+    *,
+    serving: bool,
+    state: str = "",
+    health: str = "",
+    config: ConfigReport = NO_REPORT,
+) -> Member:
     """This host's member of the service's group."""
     return Member(
         group=spec.service_group,
@@ -196,6 +219,9 @@ def member_of(host: Surroundings, spec: ServiceSpec, kit: Kit, cfg: Mapping[str,
         sys=host.sys,
         exports=context.exports_of(kit.package.metadata, cfg),
         serving=serving,
+        state=state,
+        health=health,
+        config=config,
     )
 
 

@@ -30,6 +30,7 @@ class Preparation:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._again = asyncio.Event()  # something that a waiting start may have waited for
+        self.blocked = ""  # what a start waits for now
 
     def look_again(self) -> None:
         self._again.set()
@@ -37,7 +38,7 @@ class Preparation:
     async def run(self) -> None:
         """Until everything is in place: choose, install, configure, render, write."""
         service, host = self._service, self._service.host
-        number, failures = service.work.number, 0
+        number, failures, self.blocked = service.work.number, 0, ""
         while True:
             self._again.clear()
             try:
@@ -47,10 +48,13 @@ class Preparation:
                     continue
                 failures += 1
                 hint = f" ({error.next})" if isinstance(error, SteadError) and error.next else ""
+                self.blocked = str(error)
+                service.cannot_render(error)
                 service.answer(number, Event.BLOCKED, f"{error}{hint}")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._again.wait(), wait_s(host.settings.backoff, failures, host.chance.random()))
             else:
+                self.blocked = ""
                 service.answer(number, Event.PREPARED, f"{kit.package.ident}: package, binds and configuration are in place", kit)
                 return
 
@@ -62,6 +66,7 @@ class Preparation:
         rendering = service.render(kit, waiting=True)
         make_directories(kit.service_dir, kit.account)
         service.put(kit, rendering)
+        service.files.put(kit)
         service.kit, service.rendering, service.cfg = kit, rendering, rendering.cfg
         return kit
 

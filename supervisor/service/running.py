@@ -1,8 +1,8 @@
 """What the supervisor remembers of a service between its own lives: `<root>/sup/default/running/<name>.toml`, mode 0600.
 
 Rules: the release is written before a process is asked for, the process's start id after: a start id that is not recorded belongs to the
-recorded release. `applied` is what that process was started or reconfigured with. `spec` is the spec that is carried out, for a supervisor
-that finds its file broken. A record that cannot be read is put aside and reported;
+recorded release. `applied` is what that process was started or reconfigured with, with version `revision` of its group's configuration.
+`spec` is the spec that is carried out, for a supervisor that finds its file broken. A record that cannot be read is put aside and reported;
 the service is then treated as new, and the holder still knows what runs.
 """
 
@@ -31,6 +31,8 @@ class Running:
     applied: Mapping[str, str] = field(default_factory=dict)
     spec: str = ""
     rendered: tuple[str, ...] = ()  # paths that we have written below the service directory
+    revision: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)  # digests of the group's files that we have written, by name
 
     def render(self) -> str:
         choice = self.choice
@@ -44,7 +46,9 @@ class Running:
             "quarantined": choice and choice.quarantined,
         }
         text = {key: str(value) if isinstance(value, Ident) else value for key, value in table.items() if value is not None}
-        return dumps({**text, "rendered": list(self.rendered), "applied": dict(self.applied)})
+        return dumps(
+            {**text, "rendered": list(self.rendered), "revision": self.revision, "files": dict(self.files), "applied": dict(self.applied)}
+        )
 
     @classmethod
     def parse(cls, text: str, *, thing: str) -> Running:
@@ -61,6 +65,8 @@ class Running:
             applied={str(path): str(digest) for path, digest in dict(table.get("applied", {})).items()},
             spec=str(table.get("spec", "")),
             rendered=tuple(str(path) for path in table.get("rendered", [])),
+            revision=int(table.get("revision", 0)),
+            files={str(name): str(digest) for name, digest in dict(table.get("files", {})).items()},
         )
 
 

@@ -16,7 +16,7 @@ from hart.template.engine import compile_template
 from supervisor.service import probe
 from supervisor.service.events import Check, Event, Happened, State
 from supervisor.service.health import Kind, Probe, hook_check, http_address, pause_s, tcp_address
-from supervisor.service.kit import configure, view
+from supervisor.service.kit import configure_newest, view
 
 if TYPE_CHECKING:
     from supervisor.service.driver import Service
@@ -119,7 +119,7 @@ class Watch:
         if rendering is not None:
             context = rendering.context
         else:  # attached while a bind is lost: its own configuration is enough for its own address
-            cfg, _ = configure(service.host, service.spec, kit, service.host.groups.current(service.spec.service_group))
+            cfg = service.cfg or configure_newest(service.host, service.spec, kit, service.host.groups).result[0]
             context = view(service.host, service.spec, kit, cfg, census=service.host.census, binds=service.fed)
         strict = kit.package.metadata.strict_templates
         template = compile_template(asked.what, name=f"service.toml of {kit.package.ident}", strict=strict, hook=asked.kind is Kind.EXEC)
