@@ -244,6 +244,7 @@ GATEWAY_CONNECTION_S: Final = (
     30.0  # from accepting to the last byte read: a slow line takes a few MiB in it, a slow client no place for ever
 )
 GATEWAY_HANDSHAKE_S: Final = 5.0  # for TLS: several round trips around the world
+GATEWAY_RETRY_S: Final = 10.0  # between two tries to listen where somebody else does, or with a certificate that is not there
 GATEWAY_LINE: Final = 8190  # bytes of the request line or of one header field: the common servers' limit
 GATEWAY_HEADERS: Final = 64  # fields of one request: browsers send some twenty
 GATEWAY_PORTS: Final = 100  # tried upwards where the usual one is taken: more supervisors than anybody runs on one host

@@ -29,7 +29,7 @@ def screen(found: Mapping[str, Any]) -> dict[str, Any]:
     """What a person is shown: what is well in a word, what is not with its reason and the next command."""
     from supervisor.ring_view import lasted, sized
 
-    counts, held = found["counts"], found["records"]
+    counts, held, away = found["counts"], found["records"], found["away"]
     reached = found["advertised"] if found["advertised"] == found["address"] else f"{found['advertised']}, listens on {found['address']}"
     shown: dict[str, Any] = {
         "this member": f"{found['name']} ({found['member'][:8]}) at {reached}",
@@ -38,21 +38,27 @@ def screen(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     if found["departed"]:
         shown["departed"] = [f"this host takes no part: {found['departed']}", "to come back: stead ring join ADDRESS"]
-    shown["members"] = ", ".join(f"{counts[word]} {word}" for word in COUNTED if counts[word] or word == "alive")
-    if away := found["away"]:
+    counted = ", ".join(f"{counts[word]} {word}" for word in COUNTED if counts[word] or word == "alive")
+    shown["members"] = f"{counted}, when this host left" if found["departed"] else counted
+    if away:
         lines = [away_line(each, lasted) for each in away[:AWAY_SHOWN]]
         shown["not alive"] = [*lines, *([f"and {len(away) - AWAY_SHOWN} more: stead ring members"] if len(away) > AWAY_SHOWN else [])]
     if found["discovery"]:
         shown["discovery"] = [source_line(each) for each in found["discovery"]]
-    if found["refused"]:
-        shown["refused"] = [line for each in found["refused"] for line in refused_lines(each)]
+    wrong = [*found["refused"], *(each for each in found["network"] if each["reason"].startswith("send"))]
+    if wrong:
+        shown["refused"] = [line for each in wrong for line in refused_lines(each, f"in {lasted(found['up_s'])}")]
     if found["score"]:
-        shown["own health"] = (
-            f"{found['score']}: probes of this host fail or come late, so it accuses others more slowly; is it overloaded?"
-        )
+        failing = counts["suspect"] or counts["dead"]
+        why = "as long as members fail" if failing else "is this host overloaded?"
+        shown["own health"] = f"{found['score']} (0 is well): {why}; probes fail or come late, so it accuses others more slowly"
     withdrawn = f", {held['withdrawn']} withdrawn" if held["withdrawn"] else ""
-    shown["records"] = f"{held['documents']} documents, {held['facts']} facts{withdrawn}, {sized(held['bytes'])}"
+    shown["records"] = f"{many(held['documents'], 'document')}, {many(held['facts'], 'fact')}{withdrawn}, {sized(held['bytes'])}"
     return shown
+
+
+def many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def encryption(found: Mapping[str, Any]) -> str:
@@ -75,8 +81,8 @@ def source_line(each: Mapping[str, Any]) -> str:
     return f"{each['source']}: {count} address{'es' if count != 1 else ''}"
 
 
-def refused_lines(each: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{each['count']} {each['reason']}" + (f": {each['cause']}" if each["cause"] else "")
+def refused_lines(each: Mapping[str, Any], while_up: str) -> Iterator[str]:
+    yield f"{each['count']} {each['reason']} {while_up}" + (f": {each['cause']}" if each["cause"] else "")
     if each["next"]:
         yield f"  next: {each['next']}"
 
@@ -92,7 +98,7 @@ def ring_members(root: str | None, *, as_json: bool) -> None:
     found = ask(root, "ring members")
     rows = found["rows"]
     if not as_json:
-        rows = [{**row, "for": lasted(row["for_s"]), "because": "this member" if row["me"] else row["because"]} for row in rows]
+        rows = [{**row, "since": f"{lasted(row['for_s'])} ago", "because": "this member" if row["me"] else row["because"]} for row in rows]
     show_rows(rows, MEMBER_COLUMNS, as_json=as_json, empty="no members are known")
     if found["left_out"]:
         warn(f"{found['left_out']} more members are not shown")

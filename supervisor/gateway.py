@@ -27,19 +27,18 @@ from hashlib import blake2b
 from hmac import compare_digest
 from ipaddress import ip_address
 from secrets import token_bytes
-from ssl import CERT_REQUIRED, SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from hart.errors import DeniedError, NotFoundError, SteadError, UsageError
-from hart.limits import GATEWAY_CONNECTION_S, GATEWAY_HANDSHAKE_S, GATEWAY_HEADERS, GATEWAY_LINE
+from hart.limits import GATEWAY_CONNECTION_S, GATEWAY_HANDSHAKE_S, GATEWAY_HEADERS, GATEWAY_LINE, GATEWAY_RETRY_S
 from supervisor import clock, gateway_view, ring_view
 from supervisor.doorway import Doorway, listen
 from supervisor.gossip.messages import Address
 from supervisor.lag import Lag
 from supervisor.settings import HttpSettings, show_address
-from supervisor.tls import server_context
+from supervisor.tls import Tls
 
 if TYPE_CHECKING:
     from supervisor.host import Host
@@ -58,28 +57,44 @@ class Gateway:
         host: Host,
         address: Address,
         token: str = "",
-        tls: SSLContext | None = None,
+        tls: Tls | None = None,
         *,
         fixed: bool = True,
         anybody: bool = False,
     ) -> None:
-        refuse_open(address, guarded=bool(token) or (tls is not None and tls.verify_mode is CERT_REQUIRED), anybody=anybody)
+        refuse_open(address, guarded=bool(token or (tls and tls.ca_certs)), anybody=anybody)
         self.host, self.address, self.fixed = host, address, fixed
         self.requests: Counter[tuple[str, int]] = Counter()  # by route and status
         self.lag = Lag()
+        self.trouble = ""  # why it does not listen
         self._guard = Guard(token, guarded_hosts=not token and not anybody and ip_address(address[0]).is_loopback)
         self._tls = tls
         self._server = web.Server(self.answer)
         self._door: Doorway | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Listen. UnavailableError when an address that was asked for is taken; another one gives way to the next free port."""
-        listening = listen(self.address, fixed=self.fixed)
-        asked, self.address = self.address, listening.getsockname()[:2]
-        self._door = Doorway(
-            listening, self._conversation, self._tls, held=lambda: len(self._server.connections), handshake_s=GATEWAY_HANDSHAKE_S
-        )
+        """Listen, or say what is in the way and try again for ever: a port or a certificate is no reason to leave services alone.
+
+        Whoever is there to read an error is given it before, by `check`.
+        """
         self.lag.start()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            context = self._tls.context() if self._tls is not None else None
+            listening = listen(self.address, fixed=self.fixed)
+        except SteadError as error:
+            if str(error) != self.trouble:
+                self.host.journal.write("gateway", "gateway", f"{error}; tried again every {GATEWAY_RETRY_S:g} s", level="error")
+            self.trouble = str(error)
+            self._again = asyncio.get_running_loop().call_later(GATEWAY_RETRY_S, self._try)
+            return
+        asked, self.address, self.trouble = self.address, listening.getsockname()[:2], ""
+        self._door = Doorway(
+            listening, self._conversation, context, held=lambda: len(self._server.connections), handshake_s=GATEWAY_HANDSHAKE_S
+        )
         where = f"{'https' if self._tls else 'http'}://{show_address(self.address)}"
         instead = "" if asked[1] in (0, self.address[1]) else f"; port {asked[1]} is taken, so look here"
         self.host.journal.write("gateway", "gateway", f"answers at {where}{instead}")
@@ -87,6 +102,8 @@ class Gateway:
     async def close(self) -> None:
         """Stop listening; who is being answered has a second."""
         self.lag.stop()
+        if self._again is not None:
+            self._again.cancel()
         if self._door is not None:
             await self._door.close()
         await self._server.shutdown(1.0)
@@ -260,20 +277,22 @@ def problem(error: SteadError) -> web.Response:
 
 
 def gateway_of(host: Host) -> Gateway | None:
-    """The gateway that the settings and the environment ask for. UsageError, or the errors of the files that TLS needs."""
+    """The gateway that the settings and the environment ask for. UsageError when they do not go together."""
     http = host.settings.http
     if http.listen is None:
         return None
     token = token_of(host.environ)
-    return Gateway(host, http.listen, token, context_of(http), fixed=http.listen_fixed, anybody=http.anybody)
+    return Gateway(host, http.listen, token, tls_of(http), fixed=http.listen_fixed, anybody=http.anybody)
 
 
 def check(http: HttpSettings, environ: Mapping[str, str]) -> None:
     """Raise now what would keep the gateway from its start, while a person is there to read it. Nothing is left open."""
     if http.listen is None:
         return
+    tls = tls_of(http)
     refuse_open(http.listen, guarded=bool(token_of(environ) or http.ca_certs), anybody=http.anybody)
-    context_of(http)
+    if tls is not None:
+        tls.context()
     listen(http.listen, fixed=http.listen_fixed).close()
 
 
@@ -281,8 +300,8 @@ def token_of(environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in TOKEN_NAMES if environ.get(name)), "")
 
 
-def context_of(http: HttpSettings) -> SSLContext | None:
-    return server_context(key=http.key, certs=http.certs, ca_certs=http.ca_certs) if http.key or http.certs or http.ca_certs else None
+def tls_of(http: HttpSettings) -> Tls | None:
+    return Tls(key=http.key, certs=http.certs, ca_certs=http.ca_certs) if http.key or http.certs or http.ca_certs else None
 
 
 def refuse_open(address: Address, *, guarded: bool, anybody: bool) -> None:

@@ -2,7 +2,7 @@
 
 Rules: nothing is counted here; a scrape reads what services, ring and gateway count for themselves. Labels are names of this host's
 services and words of our own, never what a client or a stranger wrote (reference: supervisor W33), so the number of series is bounded.
-What the names mean: docs/operations.md. Source: reference: supervisor 8.4, W35.
+Each series says what it means in its HELP line. Source: reference: supervisor 8.4, W35.
 """
 
 from __future__ import annotations
@@ -107,15 +107,26 @@ def ring(seen: ring_view.RingSeen) -> Iterator[Metric]:
     refused = CounterMetricFamily("stead_ring_refused", "Packets, streams and records that were dropped, by reason.", labels=("reason",))
     for reason, count in ring_view.refused(seen).items():
         refused.add_metric((reason,), count)
+    network = CounterMetricFamily(
+        "stead_ring_network_errors", "What this member could not send or reach, by the system's word.", labels=("error",)
+    )
+    for error, count in ring_view.network(seen).items():
+        network.add_metric((error,), count)
+    packets = CounterMetricFamily("stead_ring_packets", "Datagrams.", labels=("direction",))
+    for direction in ("sent", "received"):
+        packets.add_metric((direction,), node.counters.get(direction, 0))
     events = CounterMetricFamily("stead_ring_events", "What this member has done and met in the ring.", labels=("event",))
     for name, count in sorted(node.counters.items()):
-        if not name.startswith("refused "):
+        if not name.startswith("refused ") and name not in ("sent", "received"):
             events.add_metric((name,), count)
     yield members
     yield records
     yield GaugeMetricFamily("stead_ring_record_bytes", "Bytes of all bodies of records, history too.", value=counts["bytes"])
     yield refused
+    yield network
+    yield packets
     yield events
+    yield GaugeMetricFamily("stead_ring_news_waiting", "Items that wait to be told to others.", value=node.news.count)
     yield GaugeMetricFamily("stead_ring_health_score", "0: this member trusts its own senses; more: it looks slower.", value=node.score)
     yield GaugeMetricFamily("stead_ring_encrypted", "1 when the ring has a key.", value=float(seen.encrypted))
     yield GaugeMetricFamily("stead_ring_departed", "1 when this host has left the ring.", value=float(bool(seen.departed)))

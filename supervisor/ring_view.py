@@ -20,14 +20,17 @@ from supervisor.gossip.keyring import Keyring
 from supervisor.gossip.kinds import place
 from supervisor.gossip.members import Member, Members
 from supervisor.gossip.messages import Address, Announcement, Health, MemberId, Record
+from supervisor.gossip.news import News
 from supervisor.gossip.records import Records, content_hash
 from supervisor.settings import show_address
 from supervisor.view import plain
 
 At = Callable[[float], float]  # the drivers' clock to wall time
 
-MEMBER_COLUMNS: Final = ("name", "member", "health", "for", "address", "because")
+MEMBER_COLUMNS: Final = ("name", "member", "health", "since", "address", "because")
 RECORD_COLUMNS: Final = ("key", "version", "author", "size", "digest")
+
+OUTWARD: Final = frozenset({"send", "receive", "connect"})  # the driver's counts of what the network refused us
 
 # Why packets are refused: what it usually means, and what to do. By the words of codec, node, driver.
 CAUSES: Final[Mapping[str, tuple[str, str]]] = {
@@ -67,6 +70,9 @@ class NodeSeen(Protocol):
 
     @property
     def records(self) -> Records: ...
+
+    @property
+    def news(self) -> News: ...
 
     @property
     def score(self) -> int: ...
@@ -131,7 +137,9 @@ def status(seen: RingSeen, now: float, at: At) -> dict[str, Any]:
         "counts": health_counts(node.members),
         "away": [member_row(seen, each, now, at) for each in worst[:RING_SHOWN]],
         "discovery": [{**source, "addresses": [show_address(each) for each in source["addresses"]]} for source in seen.discovery],
-        "refused": refused_rows(seen),
+        "refused": refused_rows(refused(seen)),
+        "network": refused_rows(network(seen)),
+        "up_s": round(max(0.0, now - node.members.me.since), 1),
         "records": record_counts(node.records),
         "counters": dict(sorted(node.counters.items())),
     }
@@ -164,7 +172,7 @@ def member_row(seen: RingSeen, member: Member, now: float, at: At) -> dict[str, 
         "for_s": round(max(0.0, now - member.since), 1),
         "address": show_address((said.host, said.port)),
         "because": seen.because.get(member.id, ""),
-        "accused_by": sorted(name_of(seen.node.members, accuser) for accuser in accusers),
+        "accused_by": sorted("this member" if each == seen.node.members.me.id else name_of(seen.node.members, each) for each in accusers),
         "generation": member.generation,
         "incarnation": member.incarnation,
         "me": member is seen.node.members.me,
@@ -178,19 +186,23 @@ def name_of(found: Members, identity: MemberId) -> str:
 
 
 def refused(seen: RingSeen) -> dict[str, int]:
-    """What was dropped, by reason: by the node, and by the driver before it."""
-    found = Counter[str]()
+    """What came and was dropped, by reason: by the node, and by the driver before it."""
+    found = Counter({reason: count for reason, count in seen.drops.items() if reason.split()[0] not in OUTWARD})
     for name, count in seen.node.counters.items():
         if name.startswith("refused "):
             found[name.removeprefix("refused ")] += count
-    found.update(seen.drops)
     return {reason: count for reason, count in sorted(found.items()) if count}
 
 
-def refused_rows(seen: RingSeen) -> list[dict[str, Any]]:
+def network(seen: RingSeen) -> dict[str, int]:
+    """What this member could not send or reach, by the system's word. Some of it is what a dead member looks like."""
+    return {reason: count for reason, count in sorted(seen.drops.items()) if count and reason.split()[0] in OUTWARD}
+
+
+def refused_rows(counted: Mapping[str, int]) -> list[dict[str, Any]]:
     """The most frequent first, with what it usually means."""
     rows = []
-    for reason, count in sorted(refused(seen).items(), key=lambda item: -item[1]):
+    for reason, count in sorted(counted.items(), key=lambda item: -item[1]):
         cause, advice = CAUSES.get(reason) or CAUSES.get(reason.split()[0], ("", ""))
         rows.append({"reason": reason, "count": count, "cause": cause or None, "next": advice or None})
     return rows

@@ -23,7 +23,7 @@ from supervisor.gateway import Gateway, is_loopback_name
 from supervisor.gossip.messages import Health
 from supervisor.service.events import Check
 from supervisor.settings import HttpSettings
-from supervisor.tls import server_context
+from supervisor.tls import Tls
 from tests.supervisor.gatehouse import House, become_ready, check, house
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -33,7 +33,7 @@ PROBLEM = "application/problem+json"
 
 
 @asynccontextmanager
-async def served(path: Path, token: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[House, Gateway]]:
+async def served(path: Path, token: str = "", tls: Tls | None = None) -> AsyncIterator[tuple[House, Gateway]]:
     async with house(path) as found:
         made = Gateway(found.host, LOOPBACK, token, tls)
         await made.start()
@@ -384,18 +384,41 @@ async def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(tmp_pa
 
 
 @pytest.mark.asyncio
-async def test_a_taken_port_gives_way_to_the_next_unless_it_was_asked_for(tmp_path: Path) -> None:
+async def test_a_taken_port_gives_way_to_the_next(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = holder.getsockname()
         async with house(tmp_path) as found:
-            with pytest.raises(UnavailableError, match="address already in use"):
-                await Gateway(found.host, taken, fixed=True).start()
             made = Gateway(found.host, taken, fixed=False)
             await made.start()
             assert taken[1] < made.address[1] < taken[1] + 100
             assert f"port {taken[1]} is taken" in found.journal.path.read_text()
             assert (await get(made, "/"))[0] == 200
             await made.close()
+
+
+@pytest.mark.asyncio
+async def test_a_port_that_was_asked_for_is_an_error_for_people_and_waited_for_by_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types the command is told; a supervisor that the holder starts again goes on with its services."""
+    monkeypatch.setattr(gateway, "GATEWAY_RETRY_S", 0.05)
+    async with house(tmp_path) as found:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            taken = holder.getsockname()
+            with pytest.raises(UnavailableError, match="address already in use"):
+                gateway.check(HttpSettings(listen=taken, listen_fixed=True), {})
+            made = Gateway(found.host, taken, fixed=True)
+            await made.start()
+            assert "address already in use" in made.trouble
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 10
+        while made.trouble:
+            assert loop.time() < deadline
+            await asyncio.sleep(0.02)
+        assert (await get(made, "/"))[0] == 200
+        assert made.address == taken
+        assert found.journal.path.read_text().count("tried again") == 1
+        await made.close()
 
 
 def test_ports_of_others_are_not_taken_in_passing() -> None:
@@ -429,7 +452,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="need
 async def test_with_authorities_only_their_clients_come_in_and_a_handshake_that_never_ends_blocks_nobody(tmp_path: Path) -> None:
     key, certs = certificate(tmp_path, "server")
     client_key, client_certs = certificate(tmp_path, "client")
-    async with served(tmp_path, tls=server_context(key=key, certs=certs, ca_certs=client_certs)) as (_, made):
+    async with served(tmp_path, tls=Tls(key=key, certs=certs, ca_certs=client_certs)) as (_, made):
         silent = socket.create_connection(made.address)  # and no handshake ever
         trusting = ssl.create_default_context(cafile=certs)
         async with aiohttp.ClientSession() as session:
@@ -459,4 +482,4 @@ def test_files_that_do_not_serve_are_refused_with_their_names(tmp_path: Path) ->
         ({"key": key, "certs": certs, "ca_certs": str(tmp_path / "empty")}, FormatError),
     ]:
         with pytest.raises(error):
-            server_context(**{"ca_certs": "", **wrong})
+            Tls(**{"ca_certs": "", **wrong}).context()

@@ -62,17 +62,21 @@ async def test_whatever_is_wrong_has_its_reason_and_the_next_command(found: Hous
         ring.refuse(reason, 2)
     ring.drops["send ENETUNREACH"] = 1
     status, _ = await told(found, "status")
-    assert len(status["refused"]) == 6
-    assert all(each["cause"] and each["next"] for each in status["refused"])
-    screen = cli_ring.screen({**status, "score": 3, "departed": "told to leave"})
-    assert screen["members"] == "1 alive, 1 dead, 1 departed"
+    ring.drops["connect ConnectionRefusedError"] = 9  # what a dead member looks like
+    assert len(status["refused"]) == 5
+    assert all(each["cause"] and each["next"] for each in [*status["refused"], *status["network"]])
+    screen = cli_ring.screen({**status, "score": 3, "departed": "told to leave", "up_s": 300})
+    assert screen["members"] == "1 alive, 1 dead, 1 departed, when this host left"
     dead, departed = screen["not alive"]
     assert dead.startswith("h3 (")
     assert "dead for 2 min: suspected for 4.1 s" in dead
     assert departed.startswith("h2 (")
     assert screen["discovery"] == ["dns:ring.example: no such name", "--peer h3: 1 address"]
     assert "  next: stead ring key list, here and there" in screen["refused"]
-    assert "overloaded" in screen["own health"]
+    assert any(line.startswith("2 tag in 5 min: ") for line in screen["refused"])
+    assert any(line.startswith("1 send ENETUNREACH in 5 min: ") for line in screen["refused"])
+    assert "ConnectionRefused" not in str(screen)
+    assert screen["own health"].startswith("3 (0 is well): as long as members fail")
     assert screen["departed"][1] == "to come back: stead ring join ADDRESS"
 
 
@@ -89,6 +93,8 @@ async def test_a_suspect_is_shown_with_those_who_accuse_it(found: House) -> None
     status, _ = await told(found, "status")
     (away,) = status["away"]
     assert away["accused_by"] == sorted([first.text, second.text])
+    beliefs.accuse(suspect, clock.now(), "no answer")
+    assert "this member" in (await told(found, "status"))[0]["away"][0]["accused_by"]
     assert "accused by" in cli_ring.screen(status)["not alive"][0]
 
 
