@@ -122,10 +122,10 @@ class _Bound:
 
 
 def content_hash(record: Record) -> bytes:
-    """16 bytes over all of a record. The signature counts: an author could make several for one body, and all must hold the same one."""
-    body = (b"",) if record.body is None else (b"", record.body)
+    """16 bytes over all of a record. The signature counts: an author could make several for one body, and all must hold the same one.
+    (It also tells a withdrawal from an empty body.)"""
     version = record.version.major.to_bytes(8, "big") + record.version.minor.to_bytes(8, "big")
-    return hash16(record.key.encode(), version, record.author, record.signature, *body)
+    return hash16(record.key.encode(), version, record.author, record.signature, record.body or b"")
 
 
 def weight(record: Record) -> int:

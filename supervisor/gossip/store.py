@@ -257,9 +257,8 @@ def superfluous(names: Iterable[str], kept: int) -> list[str]:
     """Of the files of one key those to remove: what is behind the `kept` greatest or behind a withdrawal, but for the last one before the
     current, which stays against damage."""
     files = sorted((name for name in names if not name.startswith(".") and not name.endswith(".damaged")), reverse=True)
-    most = max(kept, 2)
-    withdrawn = next((index + 1 for index, name in enumerate(files) if name.endswith(".gone")), most)
-    return files[max(2, min(most, withdrawn)) :]
+    withdrawn = next((index + 1 for index, name in enumerate(files) if name.endswith(".gone")), kept)
+    return files[max(2, min(kept, withdrawn)) :]
 
 
 def _holds(file: Path, value: Any) -> bool:

@@ -147,6 +147,14 @@ def test_one_missing_file_of_an_identity_is_made_good(store: RingStore) -> None:
     assert again(store).identity().generation == 6
 
 
+def test_of_two_counts_the_greater_one_was_used_last(store: RingStore) -> None:
+    for one, two in ((7, 9), (20, 12)):
+        key = store.identity().key
+        statefile.write(store.path / "generation", [key.id, one])
+        statefile.write(store.path / "generation.copy", [key.id, two])
+        assert again(store).identity().generation == max(one, two) + 1
+
+
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "flipped", "another's"])
 def test_a_lost_count_never_gives_a_generation_twice(store: RingStore, how: str) -> None:
     """Nobody knows which were used, and the clock may be wrong: this host becomes a new member, and the old key is set aside."""
@@ -459,6 +467,8 @@ def test_a_kill_at_any_point_loses_nothing_that_was_told_and_reuses_no_generatio
         assert (saved.announcements[0].incarnation if saved.announcements else 0) in (last, last + 1)
         identity = RingStore(path).identity()
         assert (identity.key.id.hex(), str(identity.generation)) not in used
+        if "renewed" in told or not used or told[-1] != "members 3":
+            assert identity.complaints == (), "a new identity that was never used is no lost one"
         if len(used) == 1 and "renewed" not in told and told[-1] != "members 3":
             assert identity.key.id.hex() == used[0][0], "only a renewal changes who we are"
             assert identity.generation == int(used[0][1]) + 1

@@ -206,6 +206,21 @@ def test_what_is_beyond_the_bytes_of_one_conversation_comes_with_the_next(monkey
     assert counts == [0, 2, 4, 5]
 
 
+def test_a_bucket_that_is_larger_than_a_frame_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is compared when its last piece has come: half a bucket would look as if the rest were missing."""
+    one, two = filled(KEYS[0], SAID, POOL[:40], []), filled(KEYS[1], SAID, POOL[14:-5], [])
+    frames_before = converse(filled(KEYS[0], SAID, POOL[:40], []), filled(KEYS[1], SAID, POOL[14:-5], [])).frames
+    both = set(one.records.each()) & set(two.records.each())
+    monkeypatch.setattr(frames, "ROOM", 2 * frames.RECORD.size)
+    talk = converse(one, two)
+    assert one.records.digest == two.records.digest
+    assert talk.frames > 2 * frames_before
+    sent = [record for turn in (*one.heard, *two.heard) for record in turn.records]
+    assert len(sent) == len(set(sent))
+    assert both
+    assert not both & set(sent)
+
+
 def test_announcements_come_before_the_facts_that_need_them() -> None:
     """A fact of an unknown member does not count, so nothing is lost only when the order is kept, in both directions."""
     one = filled(KEYS[0], [said(KEYS[2])], [record(KEYS[2], fact_prefix(KEYS[2].id) + "a", (1, 1))], [])
