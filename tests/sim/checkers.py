@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from supervisor.gossip.codec import size_of
 from supervisor.gossip.identity import announcement_ok, record_ok
+from supervisor.gossip.members import Member
 from supervisor.gossip.messages import Effect, Expired, Health, Learned, MemberId, Packet, Record, Seen, Send, Write
 from supervisor.gossip.node import Node
 from tests.sim.host import Host, Life
@@ -239,6 +240,16 @@ def view_differences(up: list[Host]) -> Iterable[str]:
         yield "two processes have one identity"
     for host in up:
         yield from _view_differences(host, ids)
+    for host in up[1:]:
+        if host.node.members.digest != up[0].node.members.digest:
+            views = [{each.id: each for each in one.node.members} for one in (host, up[0])]
+            whom = [views[0].get(each) or views[1][each] for each in views[0].keys() | views[1].keys() if _differ(views[0], views[1], each)]
+            names = sorted(each.announcement.name for each in whom)
+            yield f"{host.name} and {up[0].name} differ about {' '.join(names)}"
+
+
+def _differ(one: dict[MemberId, Member], other: dict[MemberId, Member], whom: MemberId) -> bool:
+    return whom not in one or whom not in other or one[whom].standing != other[whom].standing
 
 
 def _view_differences(host: Host, ids: dict[MemberId, Host]) -> Iterable[str]:
