@@ -15,6 +15,7 @@ from hart.placed import Placed
 from hart.target import Target
 from supervisor.census import Census, Member, Sys, missing, take
 from supervisor.context import exports_of, render_context
+from supervisor.gossip.messages import Health
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.spec import Bind, BindingMode, Group, ServiceSpec
 
@@ -109,3 +110,33 @@ def test_the_census_does_not_depend_on_the_order_of_facts(members: list[Member])
     """Everybody sees the same first member."""
     census = take(members)
     assert [each.sys.member_id for each in census.members("redis.default")] == ["h1", "h2", "h3"]
+
+
+def test_members_of_hosts_that_are_gone_feed_nobody_and_stay_known() -> None:
+    """`all_members` tells them apart by Habitat's four flags; nothing else lists them."""
+    gone = replace(member("h1", port=1), presence=Health.DEAD)
+    census = take([gone, replace(member("h2", port=2), presence=Health.SUSPECT)])
+    fed, _ = feed(SPEC, METADATA, census, {}, waiting=True)
+    seen = render_context(place(), {}, census, member("h1", "web", serving=False), fed)["bind"]["redis"]
+    assert [each["member_id"] for each in seen["members"]] == ["h2"]
+    assert (seen["first"]["member_id"], seen["first"]["suspect"], seen["first"]["alive"]) == ("h2", True, False)
+    flags = ("alive", "suspect", "confirmed", "departed")
+    assert [[each[flag] for flag in flags] for each in seen["all_members"]] == [[False, False, True, False], [False, True, False, False]]
+    assert missing(take([gone]), SPEC.binds[0], ["port"]) == "bind redis: nobody runs redis.default"
+
+
+def test_a_bind_that_is_lost_lists_nobody_and_keeps_its_first_address() -> None:
+    """A balancer sends nobody to a service that has stopped; a client of one address keeps it until there is another."""
+    me = member("h1", "web", serving=False)
+    fed, _ = feed(SPEC, METADATA, UP, {}, waiting=False)
+    down = take([member(serving=False, port=6379)])
+    lost, degraded = feed(SPEC, METADATA, down, fed, waiting=False)
+    seen = render_context(place(), {}, down, me, lost)["bind"]["redis"]
+    assert (seen["members"], seen["first"]["cfg"], bool(degraded)) == ([], {"port": 6379}, True)
+
+
+def test_a_member_that_stops_leaves_a_bind_that_others_feed() -> None:
+    both = take([member("h1", port=1), member("h2", port=2)])
+    fed, _ = feed(SPEC, METADATA, both, {}, waiting=False)
+    fed, degraded = feed(SPEC, METADATA, take([member("h1", port=1, serving=False), member("h2", port=2)]), fed, waiting=False)
+    assert ([each.sys.member_id for each in fed["redis"]], degraded) == (["h2"], "")

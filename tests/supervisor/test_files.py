@@ -1,4 +1,4 @@
-"""What the supervisor keeps on disk: group documents, records, specs, journal, settings."""
+"""What the supervisor keeps on disk: records of services, specs, journal, settings."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hart.errors import ConflictError, FormatError, LimitError, UsageError
+from hart.errors import FormatError, UsageError
 from hart.ident import Ident
-from hart.limits import GROUP_CONFIG_MAX, GROUP_HISTORY, JOURNAL_MAX, SERVICES_MAX
+from hart.limits import JOURNAL_MAX, SERVICES_MAX
 from hart.root import Root
 from supervisor import logfile, settings
-from supervisor.groups import Groups, parse_document
 from supervisor.journal import Journal
 from supervisor.service import running
 from supervisor.service.backoff import Backoff
 from supervisor.service.running import Running
-from supervisor.service.spec import Group, ServiceSpec
+from supervisor.service.spec import ServiceSpec
 from supervisor.service.specdir import SpecDir
 from supervisor.service.update import Choice
 from supervisor.services import stop_order
 from supervisor.settings import Settings
 
-WEB = Group("web", "default")
 RELEASES = st.builds(lambda number: Ident("t", "web", "1.0", f"{number:014}"), st.integers(0, 99))
 RECORDS = st.builds(
     Running,
@@ -37,55 +35,9 @@ RECORDS = st.builds(
     applied=st.dictionaries(st.sampled_from(["config/a.b c", "hooks/run", 'config/"x"']), st.text("0f", max_size=4)),
     rendered=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     spec=st.text(max_size=20),
+    revision=st.integers(0, 1 << 62),
+    files=st.dictionaries(st.sampled_from(["tls.crt", "a b"]), st.text("0f", max_size=4)),
 )
-
-
-def test_versions_of_a_group_only_grow_and_the_last_ones_are_kept(tmp_path: Path) -> None:
-    groups = Groups(tmp_path / "groups")
-    assert (groups.current(WEB), groups.version(WEB)) == (None, 0)
-    for version in range(1, GROUP_HISTORY + 5):
-        groups.store(WEB, parse_document(WEB, version, f"n = {version}\n".encode()))
-    current = groups.current(WEB)
-    assert current is not None
-    assert current.table(WEB) == {"n": GROUP_HISTORY + 4}
-    assert len(groups.versions(WEB)) == GROUP_HISTORY + 1
-    for version in (1, GROUP_HISTORY + 4):
-        with pytest.raises(ConflictError, match=f"version {GROUP_HISTORY + 4}, which counts now"):
-            groups.store(WEB, parse_document(WEB, version, b""))
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "groups" / "web.default").iterdir())
-
-
-def test_files_of_others_among_a_groups_documents_are_no_versions(tmp_path: Path) -> None:
-    groups = Groups(tmp_path / "groups")
-    groups.store(WEB, parse_document(WEB, 3, b"n = 3\n"))
-    for name in ("7.toml", "notes.toml", "\u0665.toml"):
-        (tmp_path / "groups" / "web.default" / name).write_text("n = 7\n")
-    assert groups.versions(WEB) == [3]
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * (GROUP_CONFIG_MAX + 1), b"a = "])
-def test_a_document_that_was_broken_by_hand_is_an_error_and_no_crash(tmp_path: Path, content: bytes) -> None:
-    groups = Groups(tmp_path / "groups")
-    groups.store(WEB, parse_document(WEB, 3, b"n = 3\n"))
-    (path,) = (tmp_path / "groups" / "web.default").iterdir()
-    path.write_bytes(content)
-    with pytest.raises((FormatError, LimitError), match=r"configuration 3 of web\.default"):
-        groups.current(WEB)
-
-
-@pytest.mark.parametrize(
-    ("version", "raw", "error"),
-    [
-        (0, b"", FormatError),
-        (1 << 63, b"", FormatError),
-        (1, b"\xff", FormatError),
-        (1, b"a = ", FormatError),
-        (1, b"#" * (GROUP_CONFIG_MAX + 1), LimitError),
-    ],
-)
-def test_a_document_is_checked_before_it_is_one(version: int, raw: bytes, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        parse_document(WEB, version, raw)
 
 
 @given(RECORDS)
