@@ -29,7 +29,7 @@ def load_options(command: F) -> F:
         click.option("--channel", metavar="CHANNEL", help="Channel to install and update from [stable]."),
         click.option("-u", "--url", metavar="URL", help="The depot (STEAD_DEPOT_URL)."),
         click.option("--group", metavar="GROUP", help="Service group [default]."),
-        one_of("-t", "--topology", choices=["standalone"], help_text="Nothing else while supervisors do not find each other."),
+        one_of("-t", "--topology", choices=["standalone"], help_text="Nothing else while there are no leases."),
         one_of(
             "-s",
             "--strategy",

@@ -11,6 +11,7 @@ import click
 
 from hart.options import json_option, root_option
 from supervisor.cli_options import ask, choose_root, given, load_options, seconds
+from supervisor.cli_ring_options import http_settings, ring_options, ring_settings, take_ring_options
 
 TERM_S = 30.0  # from "all services are down" to the holder's end
 
@@ -26,9 +27,11 @@ TERM_S = 30.0  # from "all services are down" to the holder's end
 @click.option(
     "--service-restart-cooldown-period", "cooldown_s", type=float, metavar="SECONDS", help="Up this long forgives failures [300]."
 )
-@click.option("--sys-ip-address", "ip", metavar="ADDRESS", help="What templates see as sys.ip [127.0.0.1, while there is one host only].")
+@click.option("--sys-ip-address", "ip", metavar="ADDRESS", help="This host's address for templates and other members [found out].")
+@ring_options
 @click.option("--own-user", is_flag=True, help="Run all services as your own user, whatever user their packages name.")
 @click.option("--no-color", is_flag=True, help="No colours.")
+@click.option("--json-logs", is_flag=True, help="Every line on the terminal is one JSON object.")
 @load_options
 def run(
     ident: str | None,
@@ -40,6 +43,7 @@ def run(
     ip: str | None,
     own_user: bool,
     no_color: bool,
+    json_logs: bool,
     **options: Any,
 ) -> None:
     """Run the supervisor in the foreground; with IDENT, load that service too.
@@ -52,9 +56,12 @@ def run(
     from supervisor.settings import Settings
 
     waits = {"min_s": backoff_min_s, "max_s": backoff_max_s, "cooldown_s": cooldown_s}
-    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip, "own_user": own_user}
+    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip, "own_user": own_user, "json_logs": json_logs}
+    chosen_root, ring_given = choose_root(root), take_ring_options(options)
     settings = Settings(
-        root=choose_root(root),
+        root=chosen_root,
+        ring=ring_settings(chosen_root, os.environ, **ring_given),
+        http=http_settings(os.environ, **ring_given),
         backoff=Backoff(**{key: value for key, value in waits.items() if value is not None}),
         **{key: value for key, value in known.items() if value is not None},
     )
@@ -65,6 +72,8 @@ def run(
     else:
         raise ConflictError(f"supervisor of {settings.root.path}", "runs already", next="see stead sup status")
     environ = dict(os.environ)
+    for name in ("STEAD_RING_KEY", "HAB_RING_KEY"):  # it is in the key cache now
+        environ.pop(name, None)
     if no_color:
         environ["NO_COLOR"] = "1"
     if options["url"]:

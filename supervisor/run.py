@@ -16,27 +16,34 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from hart.account import may_switch
 from hart.errors import SteadError
-from hart.files import make_dirs, storage, write_atomic
+from hart.files import make_dirs
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
 from hart.limits import WATCH_S
 from hart.root import Root
-from supervisor import commands, services, updates
+from supervisor import commands, facts, services, updates
 from supervisor.attach import Exited, HolderClient, Lost, StopRequested
 from supervisor.census import Sys
 from supervisor.control import Control
 from supervisor.depots import Depots
+from supervisor.gateway import Gateway, gateway_of
+from supervisor.gossip.keyring import Keyring, ring_id
+from supervisor.gossip.records import Records
+from supervisor.gossip.store import RingStore, Saved
 from supervisor.groups import Groups
 from supervisor.host import Host
 from supervisor.journal import Journal
+from supervisor.ring import Ring, own_ip
+from supervisor.ring_key import ring_keys
+from supervisor.ringfiles import RingFiles
 from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings, parse
+from supervisor.terminal import speak_json
 
 REPLIES_S = 2.0  # for the last answers to get out
 
@@ -73,20 +80,49 @@ def one_of(group: BaseExceptionGroup[EndError]) -> EndError:
 
 async def supervise(settings: Settings) -> None:
     """Run until told to end, which comes as EndError in a group."""
+    if settings.json_logs:
+        speak_json()
     make_dirs(settings.root.sup)
     holder = await HolderClient.connect(settings.holder)
     await holder.hello()
     async with asyncio.TaskGroup() as tasks:
         host = make_host(settings, holder, tasks)
+        gateway = await open_gateway(host)
         control = Control(settings.control, lambda request, say: commands.answer(host, request, say))
         await services.take_over(host, await holder.list())
         tasks.create_task(hear(host), name="holder")
         services.reconcile_all(host)
         await control.start()
+        await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=lambda: facts.own(host))
         host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")
         tasks.create_task(watch_files(host), name="files")
         tasks.create_task(updates.follow(host), name="updates")
-        tasks.create_task(end(host, control), name="end")
+        tasks.create_task(end(host, control, gateway), name="end")
+
+
+def end_process(host: Host, because: str) -> None:
+    """The holder starts another supervisor; services go on."""
+
+    async def leave() -> None:
+        raise EndError(1, because)
+
+    host.journal.write("supervisor", "supervisor", because)
+    host.tasks.create_task(leave(), name="leave")
+
+
+async def open_gateway(host: Host) -> Gateway | None:
+    """The read-only gateway, and its address for templates."""
+    gateway = gateway_of(host)
+    if gateway is not None:
+        await gateway.start()
+        where, port = gateway.address
+        host.sys = replace(host.sys, http_gateway_ip=seen_from_outside(where, host.sys.ip), http_gateway_port=port)
+    return gateway
+
+
+def seen_from_outside(listening: str, own: str) -> str:
+    """Where others reach what listens everywhere."""
+    return own if listening in ("0.0.0.0", "::") else listening  # noqa: S104  compared, not bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,38 +139,65 @@ class BarePlace:
     environ: Mapping[str, str]
 
 
-def bare_place(settings: Settings, environ: Mapping[str, str]) -> BarePlace:
+def bare_place(settings: Settings, environ: Mapping[str, str], records: Records | None = None) -> BarePlace:
+    """What is on disk, or in these records of the ring; a supervisor's own identity is not touched."""
     tree = InstalledTree(settings.root)
     switch = may_switch() and not settings.own_user
-    keys = KeyCache(Path(environ.get("STEAD_KEYS") or environ.get("HAB_CACHE_KEY_PATH") or settings.root.keys))
+    cache = KeyCache.choose(settings.root, environ)
+    if records is None:
+        records, _ = restore(RingStore(settings.ring_state), ring_id(settings.ring.name))
     return BarePlace(
         root=settings.root,
         tree=tree,
-        depots=Depots(tree, keys, environ, switch=switch),
+        depots=Depots(tree, cache, environ, switch=switch),
         specs=SpecDir(settings.specs),
-        groups=Groups(settings.groups),
-        sys=Sys(version=own_version(), member_id=member_id(settings), ip=settings.ip, hostname=socket.gethostname()),
+        groups=Groups(records),
+        sys=Sys(version=own_version(), member_id=bytes(16).hex(), ip=own_ip(settings), hostname=socket.gethostname()),
         switch=switch,
         environ=environ,
     )
 
 
+def restore(store: RingStore, ring: bytes) -> tuple[Records, Saved]:
+    """The ring's documents as this host's disk has them."""
+    saved, records = store.load(), Records(ring)
+    for document in saved.documents:
+        records.merge(document)
+    return records, saved
+
+
 def make_host(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup) -> Host:
-    place = bare_place(settings, dict(os.environ))
-    return Host(
+    environ = dict(os.environ)
+    journal = Journal(settings.journal, echo=sys.stderr, json_lines=settings.json_logs)
+
+    def say(subject: str, because: str) -> None:
+        journal.write("ring", subject, because)
+
+    cache, store = KeyCache.choose(settings.root, environ), RingStore(settings.ring_state)
+    keys = ring_keys(cache, settings.ring.name) if settings.ring.name else []
+    keyring = Keyring(settings.ring.name, keys[0] if keys else None, tuple(keys[1:]))
+    records, saved = restore(store, keyring.ring_id)
+    for complaint in saved.complaints:
+        say("ring", complaint)
+    place = bare_place(settings, environ, records)
+    ring = Ring(settings, keyring, store, saved, records, tasks=tasks, say=say)
+    host = Host(
         settings=settings,
         tree=place.tree,
         holder=holder,
         depots=place.depots,
         specs=place.specs,
         groups=place.groups,
-        journal=Journal(settings.journal, echo=sys.stderr),
-        sys=place.sys,
+        files=RingFiles(records),
+        journal=journal,
+        sys=replace(place.sys, member_id=ring.identity.key.id.hex(), gossip_ip=ring.node.me.host, gossip_port=ring.address[1]),
         switch=place.switch,
         environ=place.environ,
         chance=random.Random(secrets.randbits(64)),  # noqa: S311  jitter, not secrets
         tasks=tasks,
     )
+    host.ring = ring
+    return host
 
 
 def own_version() -> str:
@@ -142,17 +205,6 @@ def own_version() -> str:
         return version("stead")
     except PackageNotFoundError:  # run from a checkout that was never installed
         return "0"
-
-
-def member_id(settings: Settings) -> str:
-    """This host's id, made once."""
-    path = settings.member_id
-    with storage(path):
-        if path.is_file() and (known := path.read_text().strip()):
-            return known
-        made = secrets.token_hex(16)
-        write_atomic(path, f"{made}\n".encode())
-        return made
 
 
 async def hear(host: Host) -> None:
@@ -168,7 +220,7 @@ async def hear(host: Host) -> None:
 
 
 async def watch_files(host: Host) -> None:
-    """Look at spec files, user.toml and group documents, again and again."""
+    """Look at spec files and user.toml, again and again."""
     marks: dict[str, object] = {}
     trouble = ""
     while True:
@@ -180,7 +232,7 @@ async def watch_files(host: Host) -> None:
                 host.journal.write("spec", "specs", str(error))
             trouble = str(error)
         for name, service in list(host.services.items()):
-            mark = (stat_mark(str(host.root.user_config(name))), stat_mark(str(host.settings.groups / str(service.spec.service_group))))
+            mark = stat_mark(str(host.root.user_config(name)))
             if marks.get(name) != mark:  # also at first sight: it may have changed since it was rendered
                 marks[name] = mark
                 service.look_again()
@@ -196,13 +248,16 @@ def stat_mark(path: str) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-async def end(host: Host, control: Control) -> None:
+async def end(host: Host, control: Control, gateway: Gateway | None) -> None:
     """Wait until everything is to stop, stop it, and end."""
     await host.stop_asked.wait()
     host.journal.write("supervisor", "supervisor", f"stopping all services: {host.stop_because}")
     down = await services.stop_all(host, host.stop_because)
     host.journal.write("supervisor", "supervisor", "all services are down" if down else "not all services are down: the holder ends them")
     await control.close(REPLIES_S)
+    if gateway is not None:
+        await gateway.close()
+    await host.ring.close()
     await host.holder.shutdown()
     raise EndError(0, host.stop_because)
 

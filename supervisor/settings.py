@@ -29,7 +29,7 @@ def parse_address(text: str, *, port: int, thing: str) -> Address:
     host, _, given = text.rpartition(":") if text.startswith("[") or text.count(":") == 1 else (text, "", "")
     if text.startswith("[") and text.endswith("]"):
         host, given = text, ""
-    host = host.removeprefix("[").removesuffix("]") or EVERYWHERE
+    host = host.removeprefix("[").removesuffix("]") or (EVERYWHERE if given else "")
     try:
         listen = (str(ip_address(host)), int(given) if given else port)
     except ValueError:
@@ -123,14 +123,6 @@ class Settings:
     @property
     def holder(self) -> Path:
         return self.root.sup / "holder.sock"
-
-    @property
-    def groups(self) -> Path:
-        return self.root.sup / "groups"
-
-    @property
-    def member_id(self) -> Path:
-        return self.root.sup / "MEMBER_ID"
 
     @property
     def ring_state(self) -> Path:

@@ -78,7 +78,7 @@ def test_an_unknown_command_is_answered_with_the_nearest_one() -> None:
         ("bldr channel list core", "stead pkg promote"),
         ("studio enter", "stead pkg build"),
         ("install core/redis", "did you mean `stead pkg install`?"),
-        ("sup run --peer 10.0.0.1", "do not find each other yet"),
+        ("sup depart 10.0.0.1", "stead ring depart"),
         ("svc status -r 10.0.0.1", "reached on its own host"),
         ("setup", "nothing to set up"),
     ],

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from hart.limits import DATAGRAM_MAX, RING_CONNECT_S, RING_DRAIN, RING_FRAME_MAX, RING_KNOWN_S, RING_STREAM_S, RING_UNREAD
@@ -140,8 +140,8 @@ class Driver:
 
     # --- streams
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -33,7 +33,7 @@ from supervisor.gossip.news import News
 from supervisor.gossip.presets import Preset
 from supervisor.gossip.records import Records
 from supervisor.gossip.relay import Relays
-from supervisor.gossip.replay import Replays
+from supervisor.gossip.replay import Replays, slide
 from supervisor.gossip.rounds import Rounds
 from supervisor.gossip.speaker import Speaker, doubt_of
 from supervisor.gossip.streams import Streams
@@ -56,15 +56,19 @@ class Node:
         "_chores_at",
         "_codec",
         "_counts",
+        "_decode",
         "_detector",
         "_due",
         "_greetings",
         "_holdings",
         "_id",
         "_late",
+        "_member_of",
         "_preset",
+        "_received",
         "_relays",
         "_replays",
+        "_rest",
         "_retry_at",
         "_rounds",
         "_speaker",
@@ -102,7 +106,7 @@ class Node:
         self.members = members = Members(key.id, mine, 0.0)
         self.news = News()
         self._awareness = awareness = Awareness(preset.awareness_max if preset.lifeguard else 0)
-        self._speaker = speaker = Speaker(key.id, generation, codec, members, self.news, preset.retransmit, self._counts)
+        self._speaker = speaker = Speaker(key.id, generation, codec, members, self.news, preset.retransmit)
         self._beliefs = beliefs = Beliefs(
             key=key,
             ring=ring,
@@ -118,11 +122,15 @@ class Node:
             preset=preset, members=members, beliefs=beliefs, speaker=speaker, awareness=awareness, chance=chance, counters=self._counts
         )
         self._relays = Relays(preset, speaker)
-        self._rounds = Rounds(preset, members, self.news, beliefs.tell, speaker, chance)
+        self._rounds = Rounds(preset, members, self.news, speaker, chance)
         self._streams = Streams(members, records, codec, speaker, chance, self._counts)
         self._holdings = Holdings(key, ring, members, records, self.news, beliefs, speaker, generation)
         self._greetings = Greetings(members, speaker, chance, self._counts, known)
         self._replays = Replays()
+        self._received = 0
+        self._member_of = members.by_id.get
+        self._decode = codec.decode
+        self._rest = NEVER
         self._due = self._late = self._chores_at = self._sync_at = self._retry_at = self._again_at = NEVER
 
     # --- reading
@@ -141,7 +149,8 @@ class Node:
     def counters(self) -> dict[str, int]:
         """What has happened so far, by word; what was refused by its reason."""
         refused = {f"refused record {reason}": count for reason, count in self.records.refused.items()}
-        return {**self._counts, **refused}
+        hot = {"sent": self._speaker.sent, "received": self._received, "probes": self._detector.probes, "acks": self._detector.acks}
+        return {**self._counts, **hot, **refused}
 
     def deadline(self) -> float:
         """When tick() is wanted."""
@@ -153,7 +162,8 @@ class Node:
         """The first call. Members known from before are greeted at once, a few of them."""
         preset, chance = self._preset, self._chance
         self.members.me.since = now
-        self._detector.next_period = now + preset.period_s * chance.random()
+        # the first probe waits for a period: a fleet that is switched on together is up by then
+        self._detector.next_period = now + preset.period_s * (1 + chance.random())
         self._chores_at = now + CHORES_S
         self._sync_at = now + self._push_pull_s()
         self._retry_at = now + preset.retry_dead_s * chance.random()
@@ -172,6 +182,14 @@ class Node:
             detector.overdue(now)
         if detector.next_period <= now:
             detector.begin_period(now)
+        if self._rest <= now or detector.unreached or not self.news.idle:
+            self._tick_rest(now)
+        else:
+            self._rearm(now)
+        return self._speaker.effects()
+
+    def _tick_rest(self, now: float) -> None:
+        """What time asks for now and then."""
         if self._relays.next <= now:
             self._relays.overdue(now)
         if self._beliefs.suspicions.next <= now:
@@ -184,21 +202,35 @@ class Node:
             self._compare(now)
         if self._chores_at <= now:
             self._chores(now)
-        if self.news.count or self._beliefs.tell or detector.unreached:
-            self._finish(now)
-        self._rearm(now)
-        return self._speaker.effects()
+        self._finish(now)
 
     def _rearm(self, now: float) -> None:
-        """The earliest of all that waits. What is due from before (a suspicion that was just confirmed) is due now: that is no sleep."""
-        due = self._detector.next_period
-        if self._detector.next < due:
-            due = self._detector.next
-        if (self.news.count or self._beliefs.tell) and self._rounds.last + self._preset.gossip_s < due:
-            due = self._rounds.last + self._preset.gossip_s
-        due = min(
-            due,
-            self._beliefs.suspicions.next,
+        """The earliest of all that waits, when of the rest nothing has changed. What is due from before (a suspicion that was just
+        confirmed) is due now: that is no sleep."""
+        detector = self._detector
+        due = detector.next_period
+        if detector.next < due:
+            due = detector.next
+        if self._rest < due:
+            due = self._rest
+        if due < now:
+            due = now
+        self._due = due
+        self._late = due + 0.5 * self._preset.period_s
+
+    def _finish(self, now: float) -> None:
+        """What follows from what was heard and decided, and when the next of it is due."""
+        beliefs, detector = self._beliefs, self._detector
+        while beliefs.fresh:
+            detector.look_at(beliefs.fresh.pop(), now)
+        while detector.unreached:
+            probe = detector.unreached.pop()
+            self._streams.ping(probe.member, probe.seq, now)
+        if self._rounds.next <= now:
+            self._rounds.hold(now, detector.number())
+        self._rest = min(
+            self._rounds.next,
+            beliefs.suspicions.next,
             self._relays.next,
             self._streams.next,
             self._retry_at,
@@ -206,10 +238,7 @@ class Node:
             self._again_at,
             self._chores_at,
         )
-        if due < now:
-            due = now
-        self._due = due
-        self._late = due + 0.5 * self._preset.period_s
+        self._rearm(now)
 
     def _wake(self, now: float) -> None:
         """We have slept: nobody is to blame for what we did not hear."""
@@ -224,18 +253,7 @@ class Node:
         self._relays.push(late)
         self._streams.push(late)
         self._speaker.out.append(Noted(self._id.hex(), f"we were not running for {late:.1f} s: nobody is accused for that time"))
-        self._rearm(now)
-
-    def _finish(self, now: float) -> None:
-        """What follows from what was heard and decided."""
-        beliefs, detector = self._beliefs, self._detector
-        while beliefs.fresh:
-            detector.look_at(beliefs.fresh.pop(), now)
-        while detector.unreached:
-            probe = detector.unreached.pop()
-            self._streams.ping(probe.member, probe.seq, now)
-        if (self.news.count or beliefs.tell) and now >= self._rounds.last + self._preset.gossip_s:
-            self._rounds.hold(now, detector.number())
+        self._finish(now)
 
     def _retry(self, now: float) -> None:
         """One random dead member is told that it is held dead: if the network has healed, it objects, and we compare everything."""
@@ -272,63 +290,78 @@ class Node:
 
     def receive(self, data: Any, source: Address, now: float) -> list[Effect]:
         """One datagram."""
-        beliefs = self._beliefs
         if now > self._late:
             self._wake(now)
         try:
-            packet = self._codec.decode(data)
+            packet = self._decode(data)
         except Refused as refused:
             self._counts[f"refused {refused.reason}"] += 1
             return []
-        sender, generation, counter, to, epoch, kind, seq, target, _, announcements, claims, records, notices = packet
-        if beliefs.lost:
-            return []
-        if to != self._id and (to != ANYBODY or kind != Kind.PING):
-            self._counts[f"refused {Reason.RECEIVER}"] += 1
-            return []
-        if not self._replays.accept(sender, generation, counter):
-            self._counts[f"refused {Reason.REPLAY}"] += 1
-            return []
-        self._counts["received"] += 1
-        member = self.members.get(sender)
-        if member is None or generation != member.generation or announcements or to != self._id:
+        sender, generation, counter, to, epoch, kind, seq, _, _, announcements, claims, records, notices = packet
+        member = self._member_of(sender)
+        if to != self._id or member is None or generation != member.generation or announcements:
             member = self._hear_words(packet, member, source, now)
             if member is None:
                 return self._settled(now)
+        else:
+            window = slide(member.window, counter)
+            if window is None:
+                self._counts[f"refused {Reason.REPLAY}"] += 1
+                return []
+            member.window = window
+        self._received += 1
         detector = self._detector
         member.heard = detector.last_heard = now
         if epoch > detector.epoch_heard:
             detector.heard_epoch(epoch)
+        if claims or records or notices or kind > Kind.ACK or member.health is not Health.ALIVE:
+            self._hear_more(packet, member, source, now)
+            return self._settled(now)
+        if kind == Kind.PING:
+            self._speaker.say_plain(Kind.ACK, sender, source, seq)
+        elif detector.acked(seq, sender):
+            if self._rest > now:
+                self._rearm(now)
+        else:
+            self._take_ack(member, seq, now)
+        if not self.news.idle:
+            self._finish(now)
+        return self._speaker.effects()
+
+    def _hear_more(self, packet: Packet, member: Member, source: Address, now: float) -> None:
+        """All that is not the plain answer to a plain question."""
+        beliefs, kind, seq = self._beliefs, packet.kind, packet.seq
         beliefs.accused = False
-        if claims:
-            for claim in claims:
-                beliefs.hear_claim(claim, now, member)
-        if records or notices:
-            self._holdings.hear(records, now, member)
-            if notices:
-                self._streams.fetch(member, self._holdings.wanted(notices), now)
+        for claim in packet.claims:
+            beliefs.hear_claim(claim, now, member)
+        self._holdings.hear(packet.records, now, member)
+        if packet.notices:
+            self._streams.fetch(member, self._holdings.wanted(packet.notices), now)
         if kind == Kind.PING:
             self._answer_ping(member, source, seq)
         elif kind == Kind.ACK:
             self._take_ack(member, seq, now)
         elif kind == Kind.PING_REQ:
-            self._relay(member, source, seq, target, now)
+            self._relay(member, source, seq, packet.target, now)
         elif kind == Kind.NACK:
-            detector.nacked(seq, sender)
-        if self.news.count or beliefs.tell:
-            self._finish(now)
-            self._rearm(now)
-        return self._speaker.effects()
+            self._detector.nacked(seq, member.id)
 
     def _settled(self, now: float) -> list[Effect]:
         """As the end of a call that is not hot."""
         self._finish(now)
-        self._rearm(now)
         return self._speaker.effects()
 
     def _hear_words(self, packet: Packet, member: Member | None, source: Address, now: float) -> Member | None:
         """Announcements, and who the sender is; None where it counts for nothing more."""
         sender, generation = packet.sender, packet.generation
+        if self._beliefs.lost:
+            return None
+        if packet.to != self._id and (packet.to != ANYBODY or packet.kind != Kind.PING):
+            self._counts[f"refused {Reason.RECEIVER}"] += 1
+            return None
+        if not self._is_fresh(packet, member):
+            self._counts[f"refused {Reason.REPLAY}"] += 1
+            return None
         if member is not None and generation < member.generation:
             self._counts["refused generation"] += 1
             self._greetings.tell_its_later_self(member, source, packet.seq, now)
@@ -347,12 +380,23 @@ class Node:
             self._counts["strangers"] += 1
             self._greetings.ask(source, self._detector.number(), now)
             return None
+        if member.window is None:
+            member.window = self._replays.hand_over(sender, generation)
         if packet.to == ANYBODY:
             # near the size of the question, since an address can be forged: our own words and nothing else
             claims = () if member.health in (Health.ALIVE, Health.DEPARTED) else (doubt_of(member, self._id),)
             self._speaker.say(Kind.ACK, sender, source, packet.seq, announcements=(self.me,), claims=claims, news=False)
             return None
         return member
+
+    def _is_fresh(self, packet: Packet, member: Member | None) -> bool:
+        """Whether it was not heard before: a member's window is its own, those of strangers stand in a table."""
+        if member is None or packet.generation != member.generation or member.window is None:
+            return self._replays.accept(packet.sender, packet.generation, packet.counter)
+        window = slide(member.window, packet.counter)
+        if window is not None:
+            member.window = window
+        return window is not None
 
     def _answer_ping(self, member: Member, source: Address, seq: int) -> None:
         if member.health is Health.ALIVE and not self._beliefs.accused:
@@ -364,16 +408,15 @@ class Node:
 
     def _take_ack(self, member: Member, seq: int, now: float) -> None:
         if self._detector.acked(seq, member.id) or self._relays.acked(seq, member.id):
-            self._rearm(now)
+            self._finish(now)
         elif self._greetings.answered(seq, now):
             self._streams.sync(member, now)
-            self._rearm(now)
+            self._finish(now)
 
     def _relay(self, member: Member, source: Address, seq: int, target: MemberId, now: float) -> None:
         whom = self.members.get(target)
         if whom is None or whom is self.members.me or not self._relays.begin(member, source, seq, whom, self._detector.number(), now):
             self._counts["refused relays"] += 1
-        self._rearm(now)
 
     # --- joining and leaving
 
@@ -452,3 +495,11 @@ class Node:
         """A stream is no more, or could not be opened."""
         self._streams.closed(stream)
         return self._settled(now)
+
+
+def is_a_copy(packet: Packet, known: Announcement) -> bool:
+    """Whether this member's packet was not made by the process that we know, nor by a later one."""
+    if packet.generation < known.generation:
+        return True
+    mine = (known.public, known.generation)
+    return any((each.public, each.generation) == mine and each.session != known.session for each in packet.announcements)
