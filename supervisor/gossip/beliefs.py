@@ -13,9 +13,9 @@ Not here: order of standings (members.py), when a suspicion ends (suspicion.py),
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 
-from hart.limits import RING_GENERATION_MAX, RING_INCARNATION_JUMP, RING_TELL_MAX
+from hart.limits import RING_GENERATION_MAX, RING_INCARNATION_JUMP
 from supervisor.gossip.awareness import Awareness
 from supervisor.gossip.codec import size_of
 from supervisor.gossip.identity import MemberKey, Verify, announce, announcement_ok, member_id
@@ -48,7 +48,6 @@ class Beliefs:
         "members",
         "risen",
         "suspicions",
-        "tell",
     )
 
     def __init__(
@@ -78,7 +77,6 @@ class Beliefs:
         self.accused = False  # a claim about us came in the packet that is being read: its sender has to hear our answer
         self.lost = False
         self.fresh: list[Member] = []  # suspects that others have named just now, for somebody to confirm
-        self.tell: deque[Member] = deque(maxlen=RING_TELL_MAX)  # members to be told in person that they are doubted
         self.risen: list[Member] = []  # members whom an announcement has just brought back from the dead
 
     # --- what is heard
@@ -161,7 +159,7 @@ class Beliefs:
             self._become_dead(member, accuser, member.announcement.incarnation, now, because, spread=False)
         elif member.health is Health.ALIVE:
             self._become_suspect(member, accuser, member.announcement.incarnation, now, because, short=True, spread=False)
-            self.tell.append(member)
+            self._news.tell_in_person(member)
         else:
             self._become_dead(member, accuser, member.standing.incarnation, now, because)
 
@@ -261,7 +259,7 @@ class Beliefs:
             if self._preset.lifeguard and suspicion.postpone(now, self._awareness.score, member.heard):
                 self.suspicions.watch(member, suspicion)
                 if member.heard > suspicion.since:
-                    self.tell.append(member)
+                    self._news.tell_in_person(member)
                 continue
             count = len(suspicion.accusers)
             names = ", ".join(sorted(self.text(each) for each in suspicion.accusers))

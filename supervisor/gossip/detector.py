@@ -57,10 +57,12 @@ class Detector:
         "_preset",
         "_probes",
         "_speaker",
+        "acks",
         "epoch_heard",
         "last_heard",
         "next",
         "next_period",
+        "probes",
         "seq",
         "unreached",
     )
@@ -86,6 +88,8 @@ class Detector:
         self._probes: dict[int, Probe] = {}
         self.seq = chance.getrandbits(32)  # nobody who did not see the ping can answer it
         self.epoch_heard = 0
+        self.probes = 0  # begun
+        self.acks = 0
         self.last_heard = -1.0  # a packet from anybody
         self.next_period = NEVER
         self.next = NEVER  # the earliest step of a probe
@@ -102,12 +106,10 @@ class Detector:
         self.next_period += period
         if self.next_period <= now:
             self.next_period = now + period
-        order = members.order
-        n = len(order)
+        turn = members.turn
+        n = len(turn)
         if n > 1:
-            member = members.get(order[(members.place_of_me + stride(epoch, n)) % n])
-            assert member is not None
-            self._probe(member, now)
+            self._probe(turn[(members.place_of_me + stride(epoch, n)) % n], now)
 
     def overdue(self, now: float) -> None:
         """Take the next step of the probes whose answer did not come."""
@@ -153,9 +155,9 @@ class Detector:
         self._probes[seq] = Probe(member, seq, now, due, now + preset.period_s * times)
         if due < self.next:
             self.next = due
-        self._counters["probes"] += 1
+        self.probes += 1
         if member.health is Health.ALIVE:
-            self._speaker.say(Kind.PING, member.id, member.address, seq)
+            self._speaker.say_plain(Kind.PING, member.id, member.address, seq)
         else:
             self._speaker.say_to(Kind.PING, member, seq)
 
@@ -186,7 +188,7 @@ class Detector:
             self._reckon()
         else:
             self.next = NEVER
-        self._counters["acks"] += 1
+        self.acks += 1
         return True
 
     def nacked(self, seq: int, sender: MemberId) -> None:

@@ -12,13 +12,14 @@ Not here: what follows from a change (beliefs.py), signatures (identity.py), tim
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from hart.limits import RING_GONE_MAX, RING_MEMBERS_MAX
 from supervisor.gossip.digest import Sum, bucket_of, hash16
 from supervisor.gossip.messages import Address, Announcement, Health, MemberId
+from supervisor.gossip.replay import Window
 from supervisor.gossip.suspicion import Suspicion
 
 
@@ -45,14 +46,13 @@ def settled(health: Health) -> Health:
 
 
 class Member:
-    """One member. Written by Members alone, but for `heard` and `suspicion`, which are the detector's."""
+    """One member. Written by Members alone, but for `heard`, `window` (node.py) and `suspicion` (suspicion.py)."""
 
-    __slots__ = ("address", "announcement", "claimed", "generation", "health", "heard", "id", "place", "since", "suspicion", "text")
+    __slots__ = ("announcement", "claimed", "generation", "health", "heard", "id", "place", "since", "suspicion", "window")
 
     def __init__(self, member_id: MemberId, announcement: Announcement, health: Health, now: float) -> None:
         self.id = member_id
         self.announcement = announcement
-        self.address: Address = (announcement.host, announcement.port)
         self.generation = announcement.generation
         self.claimed = -1  # the incarnation that a claim was about; may be ahead of the announcement that has reached us
         self.health = health
@@ -60,11 +60,21 @@ class Member:
         self.heard = -1.0  # when a packet of its own came last
         self.place = -1  # in `living` or `dead`
         self.suspicion: Suspicion | None = None
-        self.text = f"{announcement.name} ({member_id.hex()[:8]})"
+        self.window: Window | None = None  # of the numbers of its packets, in its generation
 
     @property
     def incarnation(self) -> int:
         return self.announcement.incarnation
+
+    @property
+    def address(self) -> Address:
+        announcement = self.announcement
+        return (announcement.host, announcement.port)
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.announcement.name} ({self.id.hex()[:8]})"
 
     @property
     def standing(self) -> Standing:
@@ -77,14 +87,15 @@ class Member:
 class Members:
     """The table. The member itself is in it, always alive, until it departs."""
 
-    __slots__ = ("_by_id", "_by_public", "_gone", "_sum", "dead", "living", "me", "order", "place_of_me")
+    __slots__ = ("_by_public", "_gone", "_sum", "by_id", "dead", "living", "me", "order", "place_of_me", "turn")
 
     def __init__(self, me: MemberId, announcement: Announcement, now: float) -> None:
-        self._by_id: dict[MemberId, Member] = {}
+        self.by_id: dict[MemberId, Member] = {}
         self._by_public: dict[bytes, Member] = {}
         self._gone: dict[MemberId, int] = {}  # id → generation that may not come back; oldest first
         self._sum = Sum()
         self.order: list[MemberId] = []  # sorted ids of those held alive or suspect, this member too
+        self.turn: list[Member] = []  # the same members, in the same order
         self.place_of_me = 0  # in `order`
         self.living: list[Member] = []  # the others of them, in no order
         self.dead: list[Member] = []  # held dead, not departed
@@ -94,7 +105,7 @@ class Members:
     # --- reading
 
     def get(self, member_id: MemberId) -> Member | None:
-        return self._by_id.get(member_id)
+        return self.by_id.get(member_id)
 
     def by_public(self, public: bytes) -> Member | None:
         """As `get`, without the hash that an id costs."""
@@ -102,7 +113,7 @@ class Members:
 
     def alive(self) -> list[Member]:
         """Those held alive or suspect, this member too, by id."""
-        return [self._by_id[member_id] for member_id in self.order]
+        return self.turn[:]
 
     @property
     def count(self) -> int:
@@ -110,10 +121,10 @@ class Members:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._by_id.values())
+        return iter(self.by_id.values())
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.by_id)
 
     def gone(self, member_id: MemberId) -> int:
         """The generation up to which this id may not come back; 0 where it may."""
@@ -137,7 +148,7 @@ class Members:
         """(id, generation, incarnation, settled health) of every member of a bucket."""
         return [
             (each.id, each.generation, each.announcement.incarnation, settled(each.health))
-            for each in self._by_id.values()
+            for each in self.by_id.values()
             if bucket_of(each.id) == bucket
         ]
 
@@ -145,10 +156,10 @@ class Members:
 
     def admit(self, member_id: MemberId, announcement: Announcement, health: Health, now: float) -> Member | None:
         """A member that was not in the table; None where it may not come back, or the table is full."""
-        assert member_id not in self._by_id
+        assert member_id not in self.by_id
         if announcement.generation <= self._gone.get(member_id, 0):
             return None
-        if len(self._by_id) >= RING_MEMBERS_MAX:
+        if len(self.by_id) >= RING_MEMBERS_MAX:
             return None
         member = Member(member_id, announcement, health, now)
         self._insert(member)
@@ -164,12 +175,11 @@ class Members:
         )
         self._sum.remove(bucket_of(member.id), _hash(member))
         member.announcement = announcement
-        member.address = (announcement.host, announcement.port)
         if announcement.generation != member.generation:
             member.generation = announcement.generation
             member.claimed = -1
             member.heard = -1.0
-        member.text = f"{announcement.name} ({member.id.hex()[:8]})"
+            member.window = None
         self._sum.add(bucket_of(member.id), _hash(member))
         self._settle(member, health, now)
 
@@ -184,7 +194,7 @@ class Members:
         assert member is not self.me
         self._leave(member)
         self._sum.remove(bucket_of(member.id), _hash(member))
-        del self._by_id[member.id]
+        del self.by_id[member.id]
         del self._by_public[member.announcement.public]
         self.bar(member.id, member.generation)
 
@@ -196,7 +206,7 @@ class Members:
         self._gone[member_id] = barred
 
     def _insert(self, member: Member) -> None:
-        self._by_id[member.id] = member
+        self.by_id[member.id] = member
         self._by_public[member.announcement.public] = member
         self._sum.add(bucket_of(member.id), _hash(member))
         self._enter(member)
@@ -217,7 +227,9 @@ class Members:
     def _enter(self, member: Member) -> None:
         """Into the order and array that its health asks for."""
         if member.health <= Health.SUSPECT:
-            insort(self.order, member.id)
+            place = bisect_left(self.order, member.id)
+            self.order.insert(place, member.id)
+            self.turn.insert(place, member)
             self.place_of_me = bisect_left(self.order, self.me.id)
             if member is not self.me:
                 member.place = len(self.living)
@@ -228,7 +240,8 @@ class Members:
 
     def _leave(self, member: Member) -> None:
         if member.health <= Health.SUSPECT:
-            del self.order[bisect_left(self.order, member.id)]
+            place = bisect_left(self.order, member.id)
+            del self.order[place], self.turn[place]
             self.place_of_me = bisect_left(self.order, self.me.id)
         if member.place >= 0:
             array = self.living if member.health <= Health.SUSPECT else self.dead

@@ -11,10 +11,12 @@ Not here: what is worth telling (beliefs.py, node.py), the packet itself (speake
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from hart.limits import RING_NEWS_MAX
+from hart.limits import RING_NEWS_MAX, RING_TELL_MAX
+from supervisor.gossip.members import Member
 from supervisor.gossip.messages import Announcement, Claim, Notice, Record
 
 RECORDS_FIRST: Final = 4  # every fourth packet: a quarter of the bytes
@@ -63,7 +65,7 @@ _RECORDS_FIRST: Final = (Urgency.RECORD, *_ORDER[:-1])
 class News:
     """The queue. `count` items of `size` bytes wait."""
 
-    __slots__ = ("_about", "_listener", "_packets", "_shelves", "count", "size")
+    __slots__ = ("_about", "_listener", "_packets", "_shelves", "count", "idle", "in_person", "size")
 
     def __init__(self) -> None:
         # by urgency, then by how often it was sent: an ordered set, newest last
@@ -71,8 +73,20 @@ class News:
         self._about: dict[bytes | str, list[Item]] = {}
         self._listener = 0
         self._packets = 0
+        self.in_person: deque[Member] = deque(maxlen=RING_TELL_MAX)  # members that are to hear from us that they are doubted
         self.count = 0
         self.size = 0
+        self.idle = True  # nothing waits; one look for those who are in a hurry
+
+    def tell_in_person(self, member: Member) -> None:
+        """A member is to be told that it is doubted, whoever else is."""
+        self.in_person.append(member)
+        self.idle = False
+
+    def next_in_person(self) -> Member:
+        member = self.in_person.popleft()
+        self.idle = not self.count and not self.in_person
+        return member
 
     def tell(self, urgency: Urgency, subject: bytes | str, value: Any, size: int, *, beside: bool = False) -> None:
         """An item about `subject`, in place of all older ones, or `beside` them."""
@@ -85,6 +99,7 @@ class News:
         self._shelve(item)
         self.count += 1
         self.size += size
+        self.idle = False
 
     def drop(self, subject: bytes | str) -> None:
         """Nothing is told of `subject` any more."""
@@ -155,6 +170,7 @@ class News:
             del self._about[item.subject]
         self.count -= 1
         self.size -= item.size
+        self.idle = not self.count and not self.in_person
 
     def _make_room(self) -> None:
         for shelves in reversed(self._shelves):

@@ -43,6 +43,7 @@ CHORES_S: Final = 60.0  # between looks for members to forget: they have been de
 GOSSIP_MOST: Final = 32  # members that one push/pull may bring and gossip still repeats; more is spread by further push/pulls
 BACKLOG: Final = 256  # waiting news beyond which gossip alone would take many seconds, and push/pull helps
 GOODBYE: Final = 3  # times the fan-out: members that hear our goodbye at once
+_NOBODY: Final[dict[MemberId, Member]] = {}
 
 
 class Node:
@@ -304,14 +305,17 @@ class Node:
             if member is None:
                 return self._settled(now)
         else:
-            window = slide(member.window, counter)
+            window = member.window
+            if window is None and self._replays:
+                window = self._replays.hand_over(sender, generation)
+            window = slide(window, counter)
             if window is None:
                 self._counts[f"refused {Reason.REPLAY}"] += 1
                 return []
             member.window = window
         self._received += 1
         detector = self._detector
-        member.heard = detector.last_heard = now
+        detector.last_heard = now
         if epoch > detector.epoch_heard:
             detector.heard_epoch(epoch)
         if claims or records or notices or kind > Kind.ACK or member.health is not Health.ALIVE:
@@ -320,8 +324,7 @@ class Node:
         if kind == Kind.PING:
             self._speaker.say_plain(Kind.ACK, sender, source, seq)
         elif detector.acked(seq, sender):
-            if self._rest > now:
-                self._rearm(now)
+            self._rearm(now)
         else:
             self._take_ack(member, seq, now)
         if not self.news.idle:
@@ -331,6 +334,7 @@ class Node:
     def _hear_more(self, packet: Packet, member: Member, source: Address, now: float) -> None:
         """All that is not the plain answer to a plain question."""
         beliefs, kind, seq = self._beliefs, packet.kind, packet.seq
+        member.heard = now  # asked for only while it is suspected, so the hot path does without
         beliefs.accused = False
         for claim in packet.claims:
             beliefs.hear_claim(claim, now, member)
@@ -348,7 +352,11 @@ class Node:
 
     def _settled(self, now: float) -> list[Effect]:
         """As the end of a call that is not hot."""
-        self._finish(now)
+        if self._beliefs.lost:
+            self._member_of = _NOBODY.get  # nothing that comes is for us any more
+            self._due = NEVER
+        else:
+            self._finish(now)
         return self._speaker.effects()
 
     def _hear_words(self, packet: Packet, member: Member | None, source: Address, now: float) -> Member | None:

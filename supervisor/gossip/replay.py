@@ -11,6 +11,20 @@ from hart.limits import REPLAY_SENDERS, REPLAY_WINDOW
 from supervisor.gossip.messages import MemberId
 
 _ALL = (1 << REPLAY_WINDOW) - 1
+Window = tuple[int, int]  # highest number taken, bits of it and of those below it
+
+
+def slide(window: Window | None, counter: int) -> Window | None:
+    """The window after `counter` was taken; None where it was taken before, or nobody knows any more."""
+    if window is None:
+        return (counter, 1)
+    highest, seen = window
+    ahead = counter - highest
+    if ahead > 0:
+        return (counter, (seen << ahead | 1) & _ALL if ahead < REPLAY_WINDOW else 1)
+    if -ahead < REPLAY_WINDOW and not seen >> -ahead & 1:
+        return (highest, seen | 1 << -ahead)
+    return None
 
 
 class Replays:
@@ -20,21 +34,23 @@ class Replays:
 
     def __init__(self, limit: int = REPLAY_SENDERS) -> None:
         self._limit = limit
-        self._windows: dict[tuple[MemberId, int], tuple[int, int]] = {}  # highest number, bits of those below it; in order of last use
+        self._windows: dict[tuple[MemberId, int], Window] = {}  # in order of last use
+
+    def __len__(self) -> int:
+        return len(self._windows)
 
     def accept(self, sender: MemberId, generation: int, counter: int) -> bool:
         key = (sender, generation)
         found = self._windows.pop(key, None)
-        if found is None:
-            if len(self._windows) >= self._limit:
-                del self._windows[next(iter(self._windows))]
-            self._windows[key] = (counter, 1)
-            return True
-        highest, seen = found
-        ahead = counter - highest
-        if ahead > 0:
-            self._windows[key] = (counter, (seen << ahead | 1) & _ALL if ahead < REPLAY_WINDOW else 1)
-            return True
-        fresh = -ahead < REPLAY_WINDOW and not seen >> -ahead & 1
-        self._windows[key] = (highest, seen | 1 << -ahead) if fresh else found
-        return fresh
+        if found is None and len(self._windows) >= self._limit:
+            del self._windows[next(iter(self._windows))]
+        slid = slide(found, counter)
+        if slid is not None:
+            self._windows[key] = slid
+        elif found is not None:
+            self._windows[key] = found
+        return slid is not None
+
+    def hand_over(self, sender: MemberId, generation: int) -> Window | None:
+        """The window of a sender that is known from now on and keeps its own."""
+        return self._windows.pop((sender, generation), None)

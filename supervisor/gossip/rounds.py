@@ -9,7 +9,6 @@ Not here: what a packet is filled with (news.py).
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 from typing import Final
 
@@ -29,26 +28,25 @@ TRIES: Final = 4  # draws for one listener; then the round has one fewer
 class Rounds:
     """Who hears of the news, and when the next round is: `next`, NEVER while there is none."""
 
-    __slots__ = ("_chance", "_members", "_news", "_preset", "_speaker", "_tell", "last")
+    __slots__ = ("_chance", "_members", "_news", "_preset", "_speaker", "last")
 
-    def __init__(self, preset: Preset, members: Members, news: News, tell: deque[Member], speaker: Speaker, chance: Random) -> None:
+    def __init__(self, preset: Preset, members: Members, news: News, speaker: Speaker, chance: Random) -> None:
         self._preset = preset
         self._members = members
         self._news = news
-        self._tell = tell
         self._speaker = speaker
         self._chance = chance
         self.last = -NEVER
 
     @property
     def next(self) -> float:
-        return self.last + self._preset.gossip_s if self._news.count or self._tell else NEVER
+        return self.last + self._preset.gossip_s if not self._news.idle else NEVER
 
     def hold(self, now: float, number: int) -> None:
         """One round. `number` is a ping's that nobody waits for."""
         self.last = now
-        for _ in range(min(RING_TOLD, len(self._tell))):
-            member = self._tell.popleft()
+        for _ in range(min(RING_TOLD, len(self._news.in_person))):
+            member = self._news.next_in_person()
             if member.health is Health.SUSPECT or member.health is Health.DEAD:
                 self._speaker.say_to(Kind.PING, member, number)
         if not self._news.count:

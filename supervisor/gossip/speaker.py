@@ -9,7 +9,6 @@ Not here: when and to whom (detector.py, rounds.py, node.py), the bytes (codec.p
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any, Final
 
 from supervisor.gossip.codec import PACKET_ROOM, size_of
@@ -18,27 +17,24 @@ from supervisor.gossip.members import Member, Members
 from supervisor.gossip.messages import Address, Announcement, Claim, Effect, Health, Kind, MemberId, Notice, Packet, Record, Send
 from supervisor.gossip.news import News
 
-_PACKET: Final = tuple.__new__  # NamedTuple's own constructor costs twice as much, and every packet pays it
+_NEW: Final = tuple.__new__  # NamedTuple's own constructor costs twice as much, and every packet pays it
 
 
 class Speaker:
     """Whatever is said goes to `out`, the effects of the call under way."""
 
-    __slots__ = ("_codec", "_counter", "_counters", "_members", "_mult", "_news", "epoch", "generation", "me", "out")
+    __slots__ = ("_codec", "_members", "_mult", "_news", "epoch", "generation", "me", "out", "sent")
 
-    def __init__(
-        self, me: MemberId, generation: int, codec: Any, members: Members, news: News, mult: int, counters: defaultdict[str, int]
-    ) -> None:
+    def __init__(self, me: MemberId, generation: int, codec: Any, members: Members, news: News, mult: int) -> None:
         self.me = me
         self.generation = generation
         self.epoch = 0
         self.out: list[Effect] = []
         self._codec = codec
-        self._counter = 0
+        self.sent = 0
         self._members = members
         self._news = news
         self._mult = mult
-        self._counters = counters
 
     def say(
         self,
@@ -56,8 +52,7 @@ class Speaker:
         listener: int = 0,
     ) -> None:
         """One packet."""
-        self._counter = counter = self._counter + 1
-        self._counters["sent"] += 1
+        self.sent = counter = self.sent + 1
         notices: tuple[Notice, ...] = ()
         if self._news.count and news:
             room = PACKET_ROOM - sum(map(size_of, announcements)) - sum(map(size_of, claims))
@@ -67,7 +62,7 @@ class Speaker:
             if load.claims:
                 claims += tuple(each for each in load.claims if each not in claims)
             records, notices = load.records, load.notices
-        packet = _PACKET(
+        packet = _NEW(
             Packet,
             (
                 self.me,
@@ -86,6 +81,15 @@ class Speaker:
             ),
         )
         self.out.append(Send(where, self._codec.encode(packet)))
+
+    def say_plain(self, kind: Kind, to: MemberId, where: Address, seq: int) -> None:
+        """`say` with nothing to tell first; most packets have nothing to tell at all, and are made without a detour."""
+        if not self._news.idle:
+            self.say(kind, to, where, seq)
+            return
+        self.sent = counter = self.sent + 1
+        packet = _NEW(Packet, (self.me, self.generation, counter, to, self.epoch, kind, seq, b"", None, (), (), (), ()))
+        self.out.append(_NEW(Send, (where, self._codec.encode(packet))))
 
     def say_to(
         self, kind: Kind, member: Member, seq: int = 0, *, where: Address | None = None, answer: bool = False, listener: int = 0
