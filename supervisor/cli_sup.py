@@ -52,6 +52,7 @@ def run(
     """
     from hart.errors import ConflictError, UnavailableError
     from hart.files import make_dirs
+    from supervisor.gate import check
     from supervisor.service.backoff import Backoff
     from supervisor.settings import Settings
 
@@ -71,6 +72,7 @@ def run(
         pass
     else:
         raise ConflictError(f"supervisor of {settings.root.path}", "runs already", next="see stead sup status")
+    check(settings.http, os.environ)
     environ = dict(os.environ)
     for name in ("STEAD_RING_KEY", "HAB_RING_KEY"):  # it is in the key cache now
         environ.pop(name, None)

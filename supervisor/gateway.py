@@ -8,11 +8,10 @@
     /v1/services/NAME/health       200 ok or warning, 503 critical or not ready, 500 not known, 404 not loaded
     /metrics                       Prometheus text
 
-Rules: the token is compared, in constant time, before anything else of a request is looked at. GET and HEAD only. Every refusal is one
-`application/problem+json`. A connection carries one request and lives GATEWAY_CONNECTION_S at most, handshake and a slow reader
-included; there are GATEWAY_CONNECTIONS at once. Beyond loopback there is no gateway without a token, unless that was asked for. Without a
-token a request must name a loopback address as its host: a page in a browser can make its own name lead here.
-Source: reference: supervisor 8.1, 8.4, W27, W30, W33. Not here: what is shown (gateway_view.py, ring_view.py), metrics (metrics.py).
+Rules: whoever may not ask is told nothing else. GET and HEAD only. Every refusal is one `application/problem+json`. A connection carries
+one request and lives GATEWAY_CONNECTION_S at most, handshake and a slow reader included; there are GATEWAY_CONNECTIONS at once.
+Source: reference: supervisor 8.1, 8.4, W27, W30, W33. Not here: who may ask (gate.py), what is shown (gateway_view.py, ring_view.py),
+metrics (metrics.py).
 """
 
 from __future__ import annotations
@@ -22,11 +21,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from hashlib import blake2b
-from hmac import compare_digest
 from ipaddress import ip_address
-from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -35,16 +30,16 @@ from hart.errors import DeniedError, NotFoundError, SteadError, UsageError
 from hart.limits import GATEWAY_CONNECTION_S, GATEWAY_HANDSHAKE_S, GATEWAY_HEADERS, GATEWAY_LINE, GATEWAY_RETRY_S
 from supervisor import clock, gateway_view, ring_view
 from supervisor.doorway import Doorway, listen
+from supervisor.gate import Guard, refuse_open, tls_of, token_of
 from supervisor.gossip.messages import Address
 from supervisor.lag import Lag
-from supervisor.settings import HttpSettings, show_address
+from supervisor.settings import show_address
 from supervisor.tls import Tls
 
 if TYPE_CHECKING:
     from supervisor.host import Host
 
 PROBLEM: Final = "application/problem+json"
-TOKEN_NAMES: Final = ("STEAD_GATEWAY_AUTH_TOKEN", "HAB_SUP_GATEWAY_AUTH_TOKEN")
 HEADERS: Final = {"Server": "stead", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 STATUS: Final = {UsageError: 405, NotFoundError: 404, DeniedError: 403}
 
@@ -131,7 +126,7 @@ class Gateway:
         """One request's response; whatever goes wrong is one too."""
         route = "refused"
         try:
-            self._guard.check(request)
+            self._guard.check(request.method, request.headers)
             route, make = self._route(request.path)
             response = make()
         except SteadError as error:
@@ -176,44 +171,6 @@ class Gateway:
         from supervisor.metrics import CONTENT_TYPE, scrape  # its library is loaded by the first who asks
 
         return respond(200, scrape(self.host, self), {"Content-Type": CONTENT_TYPE})
-
-
-class Guard:
-    """Who may ask."""
-
-    def __init__(self, token: str, *, guarded_hosts: bool) -> None:
-        self._key = token_bytes(32)
-        self._digest = self._hash(token.encode()) if token else None
-        self._guarded_hosts = guarded_hosts
-
-    def _hash(self, data: bytes) -> bytes:
-        return blake2b(data, key=self._key, digest_size=32).digest()
-
-    def check(self, request: web.BaseRequest) -> None:
-        """DeniedError, with status 401 for a token that is missing or wrong; then UsageError for a method that could change something."""
-        self._check_who(request.headers)
-        if request.method not in ("GET", "HEAD"):
-            raise UsageError("method", "is not served: the gateway is read-only", next="GET, or the stead command on this host")
-
-    def _check_who(self, headers: Mapping[str, str]) -> None:
-        if self._digest is not None:
-            scheme, _, given = headers.get("Authorization", "").partition(" ")
-            same = compare_digest(self._hash(given.strip().encode(errors="surrogateescape")), self._digest)
-            if not same or scheme.lower() != "bearer":
-                raise DeniedError(
-                    "token", "is missing or wrong", next="Authorization: Bearer TOKEN, as the supervisor was given it", status=401
-                )
-        elif self._guarded_hosts and not is_loopback_name(headers.get("Host", "")):
-            raise DeniedError("host", "is not a name of this host's loopback", next="ask for 127.0.0.1, [::1] or localhost, or use a token")
-
-
-def is_loopback_name(host: str) -> bool:
-    """Of a Host header: a loopback address or `localhost`, with or without a port."""
-    name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
-    name = name.removeprefix("[").removesuffix("]")
-    with suppress(ValueError):
-        return ip_address(name).is_loopback
-    return name.lower() in ("localhost", "")
 
 
 class Conversation(web.RequestHandler):
@@ -283,35 +240,6 @@ def gateway_of(host: Host) -> Gateway | None:
         return None
     token = token_of(host.environ)
     return Gateway(host, http.listen, token, tls_of(http), fixed=http.listen_fixed, anybody=http.anybody)
-
-
-def check(http: HttpSettings, environ: Mapping[str, str]) -> None:
-    """Raise now what would keep the gateway from its start, while a person is there to read it. Nothing is left open."""
-    if http.listen is None:
-        return
-    tls = tls_of(http)
-    refuse_open(http.listen, guarded=bool(token_of(environ) or http.ca_certs), anybody=http.anybody)
-    if tls is not None:
-        tls.context()
-    listen(http.listen, fixed=http.listen_fixed).close()
-
-
-def token_of(environ: Mapping[str, str]) -> str:
-    return next((environ[name] for name in TOKEN_NAMES if environ.get(name)), "")
-
-
-def tls_of(http: HttpSettings) -> Tls | None:
-    return Tls(key=http.key, certs=http.certs, ca_certs=http.ca_certs) if http.key or http.certs or http.ca_certs else None
-
-
-def refuse_open(address: Address, *, guarded: bool, anybody: bool) -> None:
-    """UsageError where strangers could read everything and nobody said that they may. `guarded`: by a token or clients' certificates."""
-    if not (ip_address(address[0]).is_loopback or guarded or anybody):
-        raise UsageError(
-            f"--listen-http {show_address(address)}",
-            "would show this host's services to everybody who reaches it",
-            next=f"set {TOKEN_NAMES[0]}, or ask for client certificates with --ca-certs, or say --http-open",
-        )
 
 
 SILENT: Final = logging.getLogger("supervisor.gateway")

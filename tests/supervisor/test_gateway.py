@@ -18,8 +18,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hart.errors import FormatError, NotFoundError, UnavailableError, UsageError
-from supervisor import clock, doorway, gateway
-from supervisor.gateway import Gateway, is_loopback_name
+from supervisor import clock, doorway, gate, gateway
+from supervisor.gate import is_loopback_name
+from supervisor.gateway import Gateway
 from supervisor.gossip.messages import Health
 from supervisor.service.events import Check
 from supervisor.settings import HttpSettings
@@ -119,8 +120,8 @@ async def test_beyond_loopback_a_token_is_needed_or_the_word_that_it_is_meant(tm
         Gateway(found.host, address, "token")
         Gateway(found.host, address, anybody=True)
     with pytest.raises(UsageError):
-        gateway.check(HttpSettings(listen=address, listen_fixed=True), {})
-    assert gateway.token_of({"HAB_SUP_GATEWAY_AUTH_TOKEN": "b", "STEAD_GATEWAY_AUTH_TOKEN": ""}) == "b"
+        gate.check(HttpSettings(listen=address, listen_fixed=True), {})
+    assert gate.token_of({"HAB_SUP_GATEWAY_AUTH_TOKEN": "b", "STEAD_GATEWAY_AUTH_TOKEN": ""}) == "b"
 
 
 # --- what may be asked
@@ -406,7 +407,7 @@ async def test_a_port_that_was_asked_for_is_an_error_for_people_and_waited_for_b
         with socket.create_server(("127.0.0.1", 0)) as holder:
             taken = holder.getsockname()
             with pytest.raises(UnavailableError, match="address already in use"):
-                gateway.check(HttpSettings(listen=taken, listen_fixed=True), {})
+                gate.check(HttpSettings(listen=taken, listen_fixed=True), {})
             made = Gateway(found.host, taken, fixed=True)
             await made.start()
             assert "address already in use" in made.trouble

@@ -106,6 +106,21 @@ def test_a_name_that_two_hosts_have_dismisses_neither(pair: tuple[Supervised, Su
     assert all(status(host)["member"] in done.stderr for host in pair)
 
 
+def test_a_gateway_that_cannot_be_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = f"127.0.0.1:{holder.getsockname()[1]}"
+        for options, code, word in [
+            ((f"--listen-http={taken}",), 7, "address already in use"),
+            (("--listen-http=0.0.0.0",), 2, "--http-open"),
+            ((f"--key={__file__}", f"--certs={__file__}"), 3, "do not serve"),
+        ]:
+            done = subprocess.run(
+                [STEAD, "sup", "run", "--root", str(tmp_path), *options], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert (done.returncode, word in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+    assert not (tmp_path / "sup").exists()
+
+
 def test_the_gateway_wants_its_token_and_shows_the_ring_the_census_and_the_service(pair: tuple[Supervised, Supervised]) -> None:
     first, second = pair
     assert fetch(first, "/v1/ring")[0] == 401
