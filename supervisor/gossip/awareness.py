@@ -1,6 +1,7 @@
 """How well we are ourselves: Lifeguard's local health score (arXiv 1707.00788, 4.1).
 
-Rules: 0 is well. A failed probe, a missing NACK, having to refute, and having slept add to it; a probe answered in time takes one off.
+Rules: 0 is well. A probe that failed and of which no other member said that it failed there too, each NACK that is then missing (one, where
+most are), having to refute, and having slept add to it; a probe answered in time takes one off.
 The period and the time-outs are score + 1 times as long: the observer may be the sick one, and then it must look slower, not harder.
 """
 

@@ -140,7 +140,7 @@ class Detector:
         """A suspect that another has named: probe it too if it is on us."""
         members = self._members
         after = (members.place_of_me - members.rank(member.id)) % len(members.order)
-        if not self._preset.lifeguard or self._awareness.score or after > self._preset.confirmations + 1:
+        if not self._preset.lifeguard or self._awareness.score >= self._awareness.limit // 2 or after > self._preset.confirmations + 1:
             return
         if member.health is not Health.SUSPECT or len(self._probes) >= RING_PROBES_MAX:
             return
@@ -203,10 +203,13 @@ class Detector:
 
     def _fail(self, probe: Probe, now: float) -> None:
         asked = probe.asked or []
-        missing = sum(other.health is Health.ALIVE for other in asked) - probe.nacks
+        missing = max(0, sum(other.health is Health.ALIVE for other in asked) - probe.nacks)
         silent = bool(asked) and self.last_heard <= probe.sent
         excused = silent and self._preset.lifeguard and self._awareness.score < self._awareness.limit // 2
-        self._awareness.worse(1 + max(0, missing))
+        if not probe.nacks:
+            self._awareness.worse(1 + missing)  # nobody vouches for us
+        elif missing > probe.nacks:
+            self._awareness.worse()
         if excused:
             self._counters["silent probes"] += 1
             return

@@ -75,10 +75,11 @@ class Greetings:
         self._compare_at = now + COMPARE_S
         return True
 
-    def tell_its_later_self(self, member: Member, source: Address, number: int, now: float) -> None:
-        """Somebody speaks with a member's key, but from its past: it hears what we know of that member, and has lost, or is a replay."""
+    def tell_its_later_self(self, member: Member, source: Address, now: float) -> None:
+        """Somebody speaks with a member's key, but from its past or from elsewhere: it hears what we know of that member. If it is a copy,
+        it has lost, or objects."""
         if self._may(now):
-            self._speaker.say(Kind.ACK, member.id, source, number, announcements=(member.announcement,), news=False)
+            self._speaker.say(Kind.GOSSIP, member.id, source, announcements=(member.announcement,), news=False)
 
     def _may(self, now: float) -> bool:
         self._budget = min(RING_STRANGERS_S, self._budget + (now - self._refilled) * RING_STRANGERS_S)

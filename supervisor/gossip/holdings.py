@@ -20,7 +20,7 @@ from supervisor.gossip.digest import bucket_of, hash16
 from supervisor.gossip.identity import MemberKey, sign_record
 from supervisor.gossip.kinds import departed_key, fact_prefix
 from supervisor.gossip.members import Member, Members
-from supervisor.gossip.messages import Address, Dismissed, Kind, Learned, MemberId, Notice, Record, Version
+from supervisor.gossip.messages import Dismissed, Learned, MemberId, Notice, Record, Version
 from supervisor.gossip.news import News, Urgency
 from supervisor.gossip.records import Entry, Records, content_hash
 from supervisor.gossip.speaker import Speaker
@@ -115,11 +115,6 @@ class Holdings:
                 self._speaker.out.append(Dismissed(because))
         else:
             self._beliefs.hear_departed(subject, generation, now, because)
-
-    def say_that_it_departed(self, member: Member, source: Address, seq: int) -> None:
-        """The answer to one who has been told to go and has not heard it."""
-        record = self._records.get(departed_key(member.id))
-        self._speaker.say(Kind.ACK, member.id, source, seq, records=() if record is None else (record,), news=False)
 
     def dismiss(self, member_id: MemberId, why: str) -> Record:
         member = self._members.get(member_id)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any, Final
 
+from hart.limits import RING_STREAM_S
 from supervisor.gossip import identity
 from supervisor.gossip.awareness import Awareness
 from supervisor.gossip.beliefs import Beliefs
@@ -322,7 +323,7 @@ class Node:
             self._hear_more(packet, member, source, now)
             return self._settled(now)
         if kind == Kind.PING:
-            self._speaker.say_plain(Kind.ACK, sender, source, seq)
+            self._answer_plainly(member, source, seq, now)
         elif detector.acked(seq, sender):
             self._rearm(now)
         else:
@@ -334,7 +335,9 @@ class Node:
     def _hear_more(self, packet: Packet, member: Member, source: Address, now: float) -> None:
         """All that is not the plain answer to a plain question."""
         beliefs, kind, seq = self._beliefs, packet.kind, packet.seq
-        member.heard = now  # asked for only while it is suspected, so the hot path does without
+        if member.health is Health.DEPARTED and not member.announcement.departing and now > member.heard + RING_STREAM_S:
+            self._streams.sync(member, now)  # it was told to go and speaks on: it has not heard
+        member.heard = now  # asked for only of those who are not alive, so the hot path does without
         beliefs.accused = False
         for claim in packet.claims:
             beliefs.hear_claim(claim, now, member)
@@ -372,7 +375,7 @@ class Node:
             return None
         if member is not None and generation < member.generation:
             self._counts["refused generation"] += 1
-            self._greetings.tell_its_later_self(member, source, packet.seq, now)
+            self._greetings.tell_its_later_self(member, source, now)
             return None
         by = member.text if member is not None else f"{source[0]} port {source[1]}"
         for announcement in packet.announcements:
@@ -381,7 +384,7 @@ class Node:
                 self._streams.sync(risen, now)
         self._beliefs.risen.clear()
         if sender == self._id:  # a copy of us
-            self._greetings.tell_its_later_self(self.members.me, source, packet.seq, now)
+            self._greetings.tell_its_later_self(self.members.me, source, now)
             return None
         member = self.members.get(sender)
         if member is None or member.generation != generation:
@@ -397,6 +400,11 @@ class Node:
             return None
         return member
 
+    def _answer_plainly(self, member: Member, source: Address, seq: int, now: float) -> None:
+        self._speaker.say_plain(Kind.ACK, member.id, source, seq)
+        if source != member.address:  # a copy of it, if it has not several addresses
+            self._greetings.tell_its_later_self(member, source, now)
+
     def _is_fresh(self, packet: Packet, member: Member | None) -> bool:
         """Whether it was not heard before: a member's window is its own, those of strangers stand in a table."""
         if member is None or packet.generation != member.generation or member.window is None:
@@ -409,8 +417,6 @@ class Node:
     def _answer_ping(self, member: Member, source: Address, seq: int) -> None:
         if member.health is Health.ALIVE and not self._beliefs.accused:
             self._speaker.say(Kind.ACK, member.id, source, seq)
-        elif member.health is Health.DEPARTED:
-            self._holdings.say_that_it_departed(member, source, seq)
         else:
             self._speaker.say_to(Kind.ACK, member, seq, where=source, answer=self._beliefs.accused)
 
