@@ -14,8 +14,10 @@ The checkers read nodes and effects; they change nothing, and share no code with
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
+from math import ceil, log10
 from typing import Any, Final
 
 from supervisor.gossip.codec import size_of
@@ -48,7 +50,7 @@ class Broken(AssertionError):  # noqa: N818 - a rule is broken, not an error of 
 class Seat:
     """What one process has told so far."""
 
-    __slots__ = ("departed", "forgotten", "heads", "mine", "node", "read", "views")
+    __slots__ = ("departed", "forgotten", "heads", "mine", "node", "read", "told", "views")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -57,7 +59,8 @@ class Seat:
         self.departed: dict[MemberId, int] = {}  # id -> generation
         self.forgotten: dict[MemberId, int] = {}
         self.heads: dict[str, Place] = {}
-        self.read: set[tuple[MemberId, int, int]] = set()  # packets with claims
+        self.read: set[tuple[MemberId, int, int]] = set()  # packets that counted
+        self.told: Counter[tuple[str, int, int, bytes]] = Counter()  # records in datagrams
 
 
 def digest(record: Record) -> bytes:
@@ -96,7 +99,7 @@ class Safety:
                 case Expired(member):
                     self._expired(seat, member)
                 case Send(_, data):
-                    self._sent(host, data)
+                    self._sent(host, seat, data)
                 case Write(_, data) if len(data) > FRAME_MAX:
                     raise Broken("frames within limits", f"{host.name} wrote {len(data)} bytes")
                 case _:
@@ -123,16 +126,23 @@ class Safety:
         if myself is None or (myself.health is not Health.ALIVE and not me.departing):
             held = "nothing" if myself is None else myself.health.name
             raise Broken("no member believes itself dead", f"{host.name} holds {held} of itself")
-        if type(data) is Packet and data.claims and data.to == host.id and not me.departing:
-            self._refuted(host, seat, data, order)
+        if type(data) is Packet and data.to == host.id:
+            self._read(host, seat, data, effects)
 
-    def _refuted(self, host: Host, seat: Seat, packet: Packet, order: Order) -> None:
-        """A packet that counts (no copy of an earlier one, of a sender that is known): no claim about us in it stands."""
+    def _read(self, host: Host, seat: Seat, packet: Packet, effects: list[Effect]) -> None:
+        """A packet that counts: no copy of an earlier one, of a sender that is known. No claim about us in it stands."""
         number = (packet.sender, packet.generation, packet.counter)
+        if number in seat.read:
+            if any(type(effect) is Send and effect.data.seq == packet.seq != 0 for effect in effects):
+                raise Broken("a packet counts once", f"{host.name} answered packet {packet.counter} of {packet.sender.hex()[:8]} again")
+            return
         sender = host.node.members.get(packet.sender)
-        if number in seat.read or sender is None or sender.generation != packet.generation:
+        if sender is None or sender.generation != packet.generation:
             return
         seat.read.add(number)
+        order = (host.node.me.generation, host.node.me.incarnation)
+        if host.node.me.departing:
+            return
         for claim in packet.claims:
             doubted = (claim.generation, claim.incarnation)
             if claim.subject == host.id and claim.generation == order[0] and doubted >= order:
@@ -176,6 +186,7 @@ class Safety:
 
     def _learned(self, host: Host, seat: Seat, record: Record) -> None:
         key, version = record.key, record.version
+        seat.told[key, *version, record.author] = 0  # learned anew, after its member was forgotten for a while
         where = f"{host.name} holds {key} at {version.major}.{version.minor}"
         if not record_ok(record, self.ring.id, self.ring.verify):
             raise Broken("records are their author's", f"{where}, which nobody has signed")
@@ -205,15 +216,24 @@ class Safety:
 
     # --- limits
 
-    def _sent(self, host: Host, data: Any) -> None:
+    def _sent(self, host: Host, seat: Seat, data: Any) -> None:
         if type(data) is not Packet:
             size = len(data)
         elif not (data.announcements or data.claims or data.records or data.notices):
             return
         else:
+            self._counted(host, seat, data)
             size = HEADER + sum(size_of(item) for items in data[9:] for item in items)
         if size > DATAGRAM_MAX:
             raise Broken("packets within limits", f"{host.name} sent {size} bytes")
+
+    def _counted(self, host: Host, seat: Seat, packet: Packet) -> None:
+        """One member tells one record so often: SWIM's bound, for the largest ring that it can have been."""
+        for record in packet.records:
+            place = (record.key, *record.version, record.author)
+            seat.told[place] += 1
+            if seat.told[place] > self.ring.preset.retransmit * ceil(log10(len(self._seats) + 1)):
+                raise Broken("news is told so often", f"{host.name} told {record.key} {seat.told[place]} times")
 
     def sweep(self) -> None:
         """Everything that is held was told."""

@@ -11,12 +11,15 @@ comments. Safety (checkers.py) holds after every event of every story. Commands:
     copy X NAME · restore X NAME · twin NEW NAME       a copy of X's disk; X restarts from it; it starts beside X as host NEW
     stranger NEW at X                                 somebody else on X's address
     cut X… | Y… · cut X > Y · cut X - Y · heal         sides, one way, one link
-    publish X KEY TEXT · withdraw X KEY · apply X KEY TEXT [expect=N] · large X KEY BYTES · dismiss X by Y
+    publish X KEY TEXT · withdraw X KEY · apply X KEY TEXT [expect=N] · large X KEY BYTES · remove X KEY
+    dismiss X by Y
     key add NAME X… · key use NAME X… · key remove NAME X…   `old` is the first key; X… may be `all`
     faults loss=P duplication=P reorder=P · forge X KEY by Y · burst X COUNT
     run PERIODS · until CONDITION within PERIODS       conditions: `one view`, `alive X…`, `suspect X…`, `dead X…`, `departed X…`,
-                                                      `forgotten X…`, `record KEY everywhere`, `cloned X`
-    view · record KEY · history KEY · refused X · accused  what everybody holds; why X drops packets; who was ever doubted
+                                                      `forgotten X…`, `record KEY everywhere | withdrawn`, `cloned X`,
+                                                      `parted X… | Y…`: each side dead to the other
+    view · record KEY · history KEY · refused X        what everybody holds; why X drops packets
+    accused nobody · accused X…                       nobody (else) was held suspect or dead by anybody since the last time
 
 `run` and `until` print what members came to believe, who believed it, in the order in which the first one did; never a time, so that a
 change of the timing does not touch every story: `within` is what holds the time.
@@ -33,7 +36,7 @@ from hart.errors import SteadError
 from supervisor.gossip.identity import sign_record
 from supervisor.gossip.keyring import key_id
 from supervisor.gossip.messages import Cloned, Effect, Health, Learned, Seen, Version
-from tests.sim.checkers import Safety, record_differences, view_differences
+from tests.sim.checkers import Broken, Safety, record_differences, view_differences
 from tests.sim.host import Disk, Host, Life
 from tests.sim.ring import Ring
 
@@ -120,9 +123,22 @@ class Scenario:
         match words:
             case ["one", "view"]:
                 return not [*view_differences(up), *record_differences(up)]
+            case ["record", key, "withdrawn"]:
+                heads = [host.node.records.get(key) for host in up]
+                return all(record is not None and record.body is None for record in heads)
             case ["record", key, "everywhere"]:
                 held = [host.node.records.get(key) for host in up]
                 return held[0] is not None and all(record == held[0] for record in held)
+            case ["parted", *names]:
+                place = names.index("|")
+                sides = [{host.id for host in self.some(side)} for side in (names[:place], names[place + 1 :])]
+                return all(
+                    (self._held(host, other) == "alive") == any({host.id, other.id} <= side for side in sides)
+                    and self._held(host, other) in ("alive", "dead")
+                    for host in up
+                    for other in up
+                    if host is not other
+                )
             case ["cloned", *names]:
                 return all(host.cloned for host in self.some(names))
             case [word, *names]:
@@ -253,9 +269,8 @@ def _withdraw(story: Scenario, args: list[str]) -> None:
 
 
 def _apply(story: Scenario, args: list[str]) -> None:
-    words, named = options(args)
-    expect = int(named["expect"]) if "expect" in named else None
-    story.host(words[0]).apply(words[1], " ".join(words[2:]).encode(), expect=expect)
+    expect = int(args.pop().removeprefix("expect=")) if args[-1].startswith("expect=") else None
+    story.host(args[0]).apply(args[1], " ".join(args[2:]).encode(), expect=expect)
 
 
 def _large(story: Scenario, args: list[str]) -> None:
@@ -276,8 +291,10 @@ def _forge(story: Scenario, args: list[str]) -> list[str]:
     victim, forger = story.host(args[0]), story.host(args[3])
     key = f"member/{victim.id.hex()}/{args[1]}"
     record = sign_record(forger.key, ring=story.ring.id, record_key=key, version=Version(1 << 20, 1), body=b"forged")
-    refused = [host.name for host in story.ring.up if not host.node.records.merge(record)]
-    return [f"refused by {' '.join(refused)}"]
+    taken = [host.name for host in story.ring.up if host.node.records.merge(record)]
+    if taken:
+        raise Broken("records are their author's", f"{' '.join(taken)} took what {forger.name} says about {victim.name}")
+    return ["refused by all"]
 
 
 def _key(story: Scenario, args: list[str]) -> None:
@@ -355,8 +372,16 @@ def _refused(story: Scenario, args: list[str]) -> list[str]:
 
 
 def _accused(story: Scenario, args: list[str]) -> list[str]:
+    """Who was held suspect or dead by anybody since the last time; nobody else than the named ones may have been."""
     doubted, story.doubted = story.doubted, {}
+    others = sorted(f"{name} by {' '.join(sorted(by))}" for name, by in doubted.items() if name not in args)
+    if others:
+        return [f"NOT accused {' '.join(args)}: doubted was {', '.join(others)}"]
     return [f"doubted: {', '.join(sorted(doubted)) or 'nobody'}"]
+
+
+def _remove(story: Scenario, args: list[str]) -> None:
+    story.host(args[0]).apply(args[1], None)
 
 
 COMMANDS: Final[dict[str, Callable[[Scenario, list[str]], list[str] | None]]] = {
@@ -364,7 +389,7 @@ COMMANDS: Final[dict[str, Callable[[Scenario, list[str]], list[str] | None]]] = 
     "depart": _depart, "copy": _copy, "restore": _restore, "twin": _twin, "stranger": _stranger, "cut": _cut, "heal": _heal,
     "faults": _faults, "publish": _publish, "withdraw": _withdraw, "apply": _apply, "large": _large, "burst": _burst,
     "dismiss": _dismiss, "forge": _forge, "key": _key, "run": _run, "until": _until, "view": _view, "record": _record,
-    "history": _history, "refused": _refused, "accused": _accused,
+    "history": _history, "refused": _refused, "accused": _accused, "remove": _remove,
 }  # fmt: skip
 
 

@@ -1,0 +1,248 @@
+"""Bugs that the simulator must find: each a small change to the text of one production function.
+
+A bug names the function, what its text says, and what it says with the bug in it; `planted` compiles the changed text and puts its code
+into the function for the time of a `with`, so whoever has imported the function has the bug. If a text is not there any more, planting
+fails: then the bug has to be written anew, not dropped. Each bug says where it is found: by stories (a condition that is not met, or a
+rule that is broken, never just a trace that differs) or by random seeds. test_planted.py holds that all are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+from tests.sim.checkers import Broken
+from tests.sim.scenario import FOLDER, play
+from tests.sim.seeds import Failed, run_seed
+
+GOSSIP: Final = "supervisor.gossip"
+SEEDS_MAX: Final = 1000  # a bug that so many seeds do not find is not found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bug:
+    """One change. `where` is module:function or module:Class.method."""
+
+    name: str
+    where: str
+    says: str
+    lies: str
+    stories: tuple[str, ...] = ()  # the first that finds it is enough
+    seeds: bool = False  # random seeds find it too
+
+    def function(self) -> FunctionType:
+        module, _, path = self.where.partition(":")
+        found: Any = importlib.import_module(f"{GOSSIP}.{module}")
+        for name in path.split("."):
+            found = inspect.getattr_static(found, name)
+        if isinstance(found, property):
+            found = found.fget
+        assert isinstance(found, FunctionType), self.where
+        return found
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The production code with the bug in it."""
+    function = bug.function()
+    text = textwrap.dedent(inspect.getsource(function))
+    assert text.count(bug.says) == 1, f"{bug.name}: {bug.where} says {bug.says!r} {text.count(bug.says)} times"
+    space: dict[str, Any] = {}
+    lines = text.splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if line.startswith("def "))
+    code = compile("from __future__ import annotations\n" + "".join(lines[first:]).replace(bug.says, bug.lies), bug.where, "exec")
+    exec(code, function.__globals__ | {"__name__": "planted"}, space)
+    (made,) = (each for each in space.values() if isinstance(each, FunctionType))
+    before: CodeType = function.__code__
+    function.__code__ = made.__code__
+    try:
+        yield
+    finally:
+        function.__code__ = before
+
+
+def found_by_story(bug: Bug, story: str) -> str:
+    """How a story shows it; empty where it does not."""
+    text = (FOLDER / f"{story}.txt").read_text()
+    with planted(bug):
+        try:
+            trace = play(text)
+        except Broken as broken:
+            return str(broken)
+        except Exception as error:  # noqa: BLE001 - that anything raises is a finding
+            return f"{type(error).__name__}: {error}"
+    return next((line for line in trace.splitlines() if line.startswith("NOT ")), "")
+
+
+def found_by_seed(bug: Bug, seeds: range = range(SEEDS_MAX)) -> str:
+    """The first seed that shows it, and how; empty where none does."""
+    with planted(bug):
+        for seed in seeds:
+            try:
+                run_seed(seed)
+            except Failed as failed:
+                return str(failed).splitlines()[0]
+    return ""
+
+
+BUGS: Final = (
+    Bug(
+        name="with equal incarnations the first word is kept, not the worse one",
+        where="members:supersedes",
+        says="return told > held",
+        lies="return told[:2] > held[:2]",
+        stories=("paused_member",),
+        seeds=True,
+    ),
+    Bug(
+        name="a claim about oneself is not refuted",
+        where="beliefs:Beliefs._answer",
+        says="self.announce_myself(claim.incarnation + 1, self.members.me.since)",
+        lies="pass",
+        stories=("paused_member",),
+        seeds=True,
+    ),
+    Bug(
+        name="a restart does not win over its own past",
+        where="beliefs:Beliefs.hear_announcement",
+        says="if announcement[1:4] <= member.announcement[1:4]:",
+        lies="if announcement[2:4] <= member.announcement[2:4] and announcement[2] == 0:",
+        stories=("restart_wins", "restart_while_dead"),
+        seeds=True,
+    ),
+    Bug(
+        name="what was told twice is heard twice: no replay window",
+        where="replay:slide",
+        says="    return None\n",
+        lies="    return window\n",
+        stories=("lossy",),
+        seeds=True,
+    ),
+    Bug(
+        name="a relay does not pass the answer on",
+        where="relay:Relays.acked",
+        says="self._speaker.say_to(Kind.ACK, relay.asker, relay.seq, where=relay.where)",
+        lies="pass",
+        stories=("one_way_link", "broken_link"),
+    ),
+    Bug(
+        name="having slept is not noticed",
+        where="node:Node._wake",
+        says="late = now - self._due",
+        lies="return",
+        stories=("starved_member",),
+    ),
+    Bug(
+        name="facts are accepted from another author",
+        where="records:Records._misfit",
+        says="if kind.fact and member_id(record.author) != where.member:",
+        lies="if False:",
+        stories=("forged_fact",),
+    ),
+    Bug(
+        name="the history of a document has no bound",
+        where="records:keep",
+        says="[:kept]",
+        lies="",
+        stories=("history",),
+        seeds=True,
+    ),
+    Bug(
+        name="two bodies at one version are not ordered by their hash",
+        where="records:keep",
+        says="key=lambda each: each[:2]",
+        lies="key=lambda each: each[:1]",
+        stories=("compare_and_set",),
+    ),
+    Bug(
+        name="a withdrawn record is not remembered",
+        where="records:Records.merge",
+        says="if not self._fits(slot, made):",
+        lies="if record.body is None:\n        return slot is not None and self._replace(record.key, slot, None) is None\n"
+        "    if not self._fits(slot, made):",
+        stories=("withdrawn",),
+        seeds=True,
+    ),
+    Bug(
+        name="the departed come back when they speak again",
+        where="beliefs:Beliefs.hear_announcement",
+        says="departed = ",
+        lies="departed = False and ",
+        stories=("dismissed_while_running", "laggard"),
+    ),
+    Bug(
+        name="the forgotten come back with what a laggard says",
+        where="members:Members.bar",
+        says="self._gone[member_id] = barred",
+        lies="pass",
+        stories=("forgotten_laggard",),
+    ),
+    Bug(
+        name="news has no retransmit limit",
+        where="formulas:retransmit_limit",
+        says="return mult * ceil(log10(n + 1))",
+        lies="return 1 << 30",
+        stories=("shared_by_two",),
+        seeds=True,
+    ),
+    Bug(
+        name="further accusers do not confirm a suspicion",
+        where="suspicion:Suspicion.confirm",
+        says="if self.full or accuser in self.accusers:",
+        lies="if accuser:",
+        stories=("paused_member", "ten_members"),
+    ),
+    Bug(
+        name="the dead are never tried again",
+        where="node:Node._retry",
+        says="if dead:",
+        lies="if False:",
+        stories=("healed_partition",),
+        seeds=True,
+    ),
+    Bug(
+        name="a packet for another member is taken",
+        where="node:Node._hear_words",
+        says="packet.to != self._id and",
+        lies="False and",
+        stories=("stranger_on_address",),
+    ),
+    Bug(
+        name="a copy of oneself is not recognised",
+        where="beliefs:Beliefs._meet_my_copy",
+        says="self.lost = True",
+        lies="return",
+        stories=("restored_directory", "copied_directory"),
+        seeds=True,
+    ),
+    Bug(
+        name="dead is believed at once when it comes by push/pull",
+        where="beliefs:Beliefs.hear_synced",
+        says="elif member.health is Health.ALIVE:",
+        lies="elif False:",
+        stories=("healed_partition",),
+        seeds=True,
+    ),
+    Bug(
+        name="a document's revision does not grow",
+        where="records:Records.draft",
+        says="version=Version(current + 1, 0)",
+        lies="version=Version(max(current, 1), 0)",
+        stories=("compare_and_set", "history"),
+        seeds=True,
+    ),
+    Bug(
+        name="push/pull gives nothing that the other lacks",
+        where="records:Records.missing",
+        says="return sending, lacking",
+        lies="return [], []",
+        stories=("healed_partition",),
+        seeds=True,
+    ),
+)
