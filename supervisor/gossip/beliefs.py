@@ -160,8 +160,6 @@ class Beliefs:
         elif member.health is Health.ALIVE:
             self._become_suspect(member, accuser, member.announcement.incarnation, now, because, short=True, spread=False)
             self._news.tell_in_person(member)
-        else:
-            self._become_dead(member, accuser, member.standing.incarnation, now, because)
 
     def hear_departed(self, identity: MemberId, generation: int, now: float, because: str) -> None:
         """A document says that a member is gone for good, up to a generation."""

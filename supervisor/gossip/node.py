@@ -42,7 +42,7 @@ from supervisor.gossip.suspicion import NEVER
 
 CHORES_S: Final = 60.0  # between looks for members to forget: they have been dead for hours
 GOSSIP_MOST: Final = 32  # members that one push/pull may bring and gossip still repeats; more is spread by further push/pulls
-BACKLOG: Final = 256  # waiting news beyond which gossip alone would take many seconds, and push/pull helps
+SETTLES: Final = 4  # periods after a push/pull that brought much, in which we go on comparing: much is on its way everywhere
 GOODBYE: Final = 3  # times the fan-out: members that hear our goodbye at once
 _NOBODY: Final[dict[MemberId, Member]] = {}
 
@@ -73,6 +73,7 @@ class Node:
         "_rest",
         "_retry_at",
         "_rounds",
+        "_settles_at",
         "_speaker",
         "_streams",
         "_sync_at",
@@ -134,6 +135,7 @@ class Node:
         self._decode = codec.decode
         self._rest = NEVER
         self._due = self._late = self._chores_at = self._sync_at = self._retry_at = self._again_at = NEVER
+        self._settles_at = 0.0
 
     # --- reading
 
@@ -274,12 +276,14 @@ class Node:
             self._sync_at = now + self._push_pull_s()
         for member in self._detector.some(1):
             self._streams.sync(member, now)
+        if now < self._settles_at:
+            self._compare_soon(now + self._preset.period_s)
 
     def _push_pull_s(self) -> float:
         return self._preset.push_pull_s * push_pull_scale(self.members.count) * (0.75 + 0.5 * self._chance.random())
 
     def _compare_soon(self, now: float) -> None:
-        """There is much to learn or to tell: compare with one more, at a random moment of the next period."""
+        """Compare with one more, at a random moment of the next period."""
         if self._again_at == NEVER:
             self._again_at = now + self._preset.period_s * self._chance.random()
 
@@ -501,7 +505,9 @@ class Node:
         for claim in turn.claims:
             beliefs.hear_synced(claim, now, newly=claim.subject in conversation.learned)
         self._holdings.hear(turn.records, now, conversation.member)
-        if not few or self.news.count > BACKLOG:
+        if turn.announcements or turn.claims:  # who differed from one differs from others
+            if not few:
+                self._settles_at = now + SETTLES * self._preset.period_s
             self._compare_soon(now)
         return self._settled(now)
 
