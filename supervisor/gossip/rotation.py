@@ -167,10 +167,11 @@ def begin(ring: str, cached: Iterable[Issued], document: RingKeys | None) -> Key
     gone = document.removed if document is not None else ()
     names = {each.id for each in known}
     own = [each for each in _sorted(cached) if each.id not in names and each.id not in gone]
-    primary = document.get(document.primary) if document is not None else None
-    if own and (primary is None or own[0].revision > primary.revision):
-        primary = own[0]
-    return Keyring(ring, None if primary is None else primary.raw, _others(primary, [each.raw for each in (*known, *own)]))
+    theirs = document.get(document.primary) if document is not None else None
+    primary = own[0] if own and (theirs is None or own[0].revision > theirs.revision) else theirs
+    if primary is None:
+        return Keyring(ring)
+    return Keyring(ring, primary.raw, _others(primary, [each.raw for each in (theirs or primary, *known, *own)]))
 
 
 def adopt(keyring: Keyring, record: Record) -> Keyring:
@@ -186,9 +187,8 @@ def adopt(keyring: Keyring, record: Record) -> Keyring:
     return Keyring(keyring.ring, issued.raw, _others(issued, [*known, *own]))
 
 
-def _others(primary: Issued | None, every: Iterable[bytes]) -> tuple[bytes, ...]:
-    if primary is None:
-        return ()
+def _others(primary: Issued, every: Iterable[bytes]) -> tuple[bytes, ...]:
+    """All but the primary, as many as a keyring holds."""
     return tuple(dict.fromkeys(raw for raw in every if raw != primary.raw))[: RING_KEYS_MAX - 1]
 
 
