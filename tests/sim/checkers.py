@@ -68,6 +68,11 @@ def digest(record: Record) -> bytes:
     return blake2b(b"\0" if record.body is None else b"\1" + record.body, digest_size=16).digest()
 
 
+def answered(packet: Packet, effects: list[Effect]) -> bool:
+    """Whether something was said to whoever asked, under the number of the question."""
+    return any(type(effect) is Send and effect.data.seq == packet.seq != 0 for effect in effects)
+
+
 class Safety:
     """A listener of the ring: call it after every event."""
 
@@ -128,12 +133,14 @@ class Safety:
             raise Broken("no member believes itself dead", f"{host.name} holds {held} of itself")
         if type(data) is Packet and data.to == host.id:
             self._read(host, seat, data, effects)
+        elif type(data) is Packet and data.to and answered(data, effects):
+            raise Broken("a packet for another is nobody's", f"{host.name} answered what was for {data.to.hex()[:8]}")
 
     def _read(self, host: Host, seat: Seat, packet: Packet, effects: list[Effect]) -> None:
         """A packet that counts: no copy of an earlier one, of a sender that is known. No claim about us in it stands."""
         number = (packet.sender, packet.generation, packet.counter)
         if number in seat.read:
-            if any(type(effect) is Send and effect.data.seq == packet.seq != 0 for effect in effects):
+            if answered(packet, effects):
                 raise Broken("a packet counts once", f"{host.name} answered packet {packet.counter} of {packet.sender.hex()[:8]} again")
             return
         sender = host.node.members.get(packet.sender)
@@ -290,11 +297,13 @@ def record_differences(up: list[Host]) -> Iterable[str]:
     """Records that are not the same everywhere, or of a running member and not what it says."""
     if not up:
         return
-    held = [{record.key: record for record in host.node.records.each()} for host in up]
+    held = [{record.key: record for record in host.node.records.each()} for host in up]  # the greatest of each key
     for host, its in zip(up, held, strict=True):
-        if host.node.records.digest != up[0].node.records.digest:
+        if its != held[0]:
             keys = sorted(key for key in its.keys() | held[0].keys() if its.get(key) != held[0].get(key))
-            yield f"{host.name} and {up[0].name} hold different records: {', '.join(keys[:3]) or 'in their history'}"
+            yield f"{host.name} and {up[0].name} hold different records: {', '.join(keys[:3])}"
+        elif host.node.records.digest != up[0].node.records.digest:
+            yield f"{host.name} and {up[0].name} hold different histories"
         prefix = f"member/{host.id.hex()}/"
         said = {key.removeprefix(prefix): its[key].body for key in host.node.records.keys(prefix)}
         wanted = dict(host.disk.facts)

@@ -72,8 +72,9 @@ class Host:
     """One process of one member at one address."""
 
     __slots__ = (
-        "_due",
+        "_deaf",
         "_inbox",
+        "_listeners",
         "_ready_at",
         "_spun",
         "_timer",
@@ -123,8 +124,9 @@ class Host:
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._ready_at = 0.0  # when the processor is free
         self._timer = float("inf")  # world's time of the tick that is in the heap
-        self._due = 0.0  # the node's own deadline
+        self._listeners = ring.listeners
         self._spun = 0
+        self._deaf = False
         self.node: Node = None  # type: ignore[assignment]  # made by `start`; a host without a process is asked for nothing
 
     @property
@@ -224,9 +226,11 @@ class Host:
                 self.network.write(near, far, None)
         self.stream_ends.clear()
 
-    def pause(self) -> None:
+    def pause(self, *, deaf: bool = False) -> None:
+        """The process stands still; `deaf`: the whole machine sleeps, and what is sent to it meanwhile is lost."""
         assert self.life is Life.UP, f"{self.name} does not run"
         self.life = Life.PAUSED
+        self._deaf = deaf
 
     def resume(self) -> None:
         """What has arrived is read first, then time is looked at, as an event loop does."""
@@ -237,17 +241,17 @@ class Host:
             call(*args)
         self._tick_if_due()
 
-    def starve(self, run_s: float, stall_s: float, seconds: float) -> None:
+    def starve(self, run_s: float, stall_s: float, seconds: float, *, deaf: bool = False) -> None:
         """It runs for `run_s`, stalls for `stall_s`, and so on for `seconds`: a processor that others have taken."""
-        self._stall(run_s, stall_s, self.world.now + seconds)
+        self._stall(run_s, stall_s, self.world.now + seconds, deaf)
 
-    def _stall(self, run_s: float, stall_s: float, until: float) -> None:
+    def _stall(self, run_s: float, stall_s: float, until: float, deaf: bool) -> None:
         if self.world.now >= until:
             return
         if self.life is Life.UP:
-            self.pause()
+            self.pause(deaf=deaf)
             self.world.after(stall_s, self._go_on)
-        self.world.after(stall_s + run_s, self._stall, run_s, stall_s, until)
+        self.world.after(stall_s + run_s, self._stall, run_s, stall_s, until, deaf)
 
     def _go_on(self) -> None:
         if self.life is Life.PAUSED:
@@ -260,7 +264,7 @@ class Host:
         if self.life is Life.DOWN:
             return True
         if self.life is Life.PAUSED:
-            if not datagram or len(self._inbox) < SOCKET_BUFFER:
+            if not datagram or (len(self._inbox) < SOCKET_BUFFER and not self._deaf):
                 self._inbox.append((call, args))
             return True
         if self.slow_s and self.world.now < self._ready_at - 1e-9:
@@ -272,7 +276,13 @@ class Host:
     def receive(self, data: Any, source: Address) -> None:
         if (self.life is not Life.UP or self.slow_s) and self._later(self.receive, (data, source), datagram=True):
             return
-        self.act("receive", data, self.node.receive(data, source, self.zero + self.world.now * self.rate))
+        effects = self.node.receive(data, source, self.zero + self.world.now * self.rate)
+        if effects or self._listeners or self.slow_s:
+            self.act("receive", data, effects)
+        else:  # a short way for the two events in three of a large idle ring
+            due = self.node.deadline()
+            if (due - self.zero) / self.rate < self._timer:
+                self._set_timer()
 
     def accept(self, stream: tuple[End, End]) -> None:
         if self._later(self.accept, (stream,)):
@@ -312,13 +322,12 @@ class Host:
     def _tick_if_due(self) -> None:
         if self.slow_s and self._later(self._tick_if_due, ()):
             return
-        now = self.clock()
-        if now < self._due - 1e-6:
+        now, due = self.clock(), self.node.deadline()
+        if now < due - 1e-6:
             self._set_timer()
         else:
-            before = self._due
-            self.act("tick", None, self.node.tick(max(now, before)))
-            self._spun = self._spun + 1 if self._due <= before else 0
+            self.act("tick", None, self.node.tick(max(now, due)))
+            self._spun = self._spun + 1 if self.node.deadline() <= due else 0
             assert self._spun < SPIN_MAX, f"{self.name} asks to be woken at once for ever"
 
     # --- what its own supervisor does
@@ -357,7 +366,7 @@ class Host:
                 lost = effect[0]
             else:
                 self._speak(effect)
-        if self.ring.listeners:
+        if self._listeners:
             self.ring.tell(self, verb, what, effects)
         if lost:
             self._begin_again(lost)
@@ -375,10 +384,10 @@ class Host:
                 self.world.after(0.0, self._next_of_queue)
 
     def _set_timer(self) -> None:
-        due = self.node.deadline()
-        self._due = due
-        at = max(self.world.now, (due - self.zero) / self.rate)
+        at = (self.node.deadline() - self.zero) / self.rate
         if at < self._timer:
+            if at < self.world.now:
+                at = self.world.now
             self._timer = at
             self.world.at(at, self._wake, self.starts, at)
 

@@ -10,6 +10,7 @@ Rules of the ring are not here: the network does not look into what it carries.
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.gossip.messages import Address
@@ -86,7 +87,8 @@ class Network:
             self._send_over_a_bad_line(host, source, to, data)
             return
         low, high = self.delay_s
-        world.at(world.now + low + (high - low) * world.chance.random(), host.receive, data, source)
+        world.sequence = sequence = world.sequence + 1  # as world.at, which costs a fifth of an idle ring's time
+        heappush(world.heap, (world.now + low + (high - low) * world.chance.random(), sequence, host.receive, (data, source)))
 
     def _send_over_a_bad_line(self, host: Host | None, source: Address, to: Address, data: Any) -> None:
         random = self.world.chance.random

@@ -7,7 +7,7 @@ A file is a row of blocks with a blank line between; a block is one or more comm
 comments. Safety (checkers.py) holds after every event of every story. Commands:
 
     ring N [seed=N] [loss=P] [encrypted] [apart]   N hosts a, b, c …, each joining the one before; `apart`: none runs yet
-    start X… [join=Y] · crash X [lost|silent] · pause X · resume X · slow X SECONDS · starve X RUN_S STALL_S SECONDS · depart X
+    start X… [join=Y] · crash X [lost|silent] · pause X · resume X · slow X SECONDS · starve X RUN_S STALL_S SECONDS [deaf] · depart X
     copy X NAME · restore X NAME · twin NEW NAME       a copy of X's disk; X restarts from it; it starts beside X as host NEW
     stranger NEW at X                                 somebody else on X's address
     cut X… | Y… · cut X > Y · cut X - Y · heal         sides, one way, one link
@@ -20,6 +20,7 @@ comments. Safety (checkers.py) holds after every event of every story. Commands:
                                                       `parted X… | Y…`: each side dead to the other
     view · record KEY · history KEY · refused X        what everybody holds; why X drops packets
     accused nobody · accused X…                       nobody (else) was held suspect or dead by anybody since the last time
+    unharmed X… | Y…                                  nobody was held dead by its own side since the last time
 
 `run` and `until` print what members came to believe, who believed it, in the order in which the first one did; never a time, so that a
 change of the timing does not touch every story: `within` is what holds the time.
@@ -56,6 +57,7 @@ class Scenario:
         self.names: dict[bytes, str] = {}  # of every identity that a host has had
         self.changes: dict[tuple[str, str], list[str]] = {}  # (whom, what) -> by whom, since the last print
         self.doubted: dict[str, set[str]] = {}
+        self.buried: dict[str, set[str]] = {}  # as `doubted`, but held dead
 
     # --- blocks
 
@@ -80,6 +82,8 @@ class Scenario:
                         self._note(self.name(member), word, host.name)
                     if health in (Health.SUSPECT, Health.DEAD):
                         self.doubted.setdefault(self.name(member), set()).add(host.name)
+                    if health is Health.DEAD:
+                        self.buried.setdefault(self.name(member), set()).add(host.name)
                 case Seen(_, _, because) if verb != "start" and "called us" in because:
                     self._note(host.name, "objects", host.name)
                 case Learned(record) if not record.key.startswith("member/"):
@@ -200,8 +204,8 @@ def _slow(story: Scenario, args: list[str]) -> None:
 
 
 def _starve(story: Scenario, args: list[str]) -> None:
-    run_s, stall_s, seconds = (float(each) for each in args[1:])
-    story.host(args[0]).starve(run_s, stall_s, seconds)
+    run_s, stall_s, seconds = (float(each) for each in args[1:4])
+    story.host(args[0]).starve(run_s, stall_s, seconds, deaf="deaf" in args)
 
 
 def _depart(story: Scenario, args: list[str]) -> None:
@@ -380,6 +384,15 @@ def _accused(story: Scenario, args: list[str]) -> list[str]:
     return [f"doubted: {', '.join(sorted(doubted)) or 'nobody'}"]
 
 
+def _unharmed(story: Scenario, args: list[str]) -> list[str]:
+    """`unharmed X… | Y…`: nobody was held dead by its own side since the last time."""
+    buried, story.buried = story.buried, {}
+    place = args.index("|")
+    sides = (set(args[:place]), set(args[place + 1 :]))
+    wrong = [f"{name} by {by}" for name in sorted(buried) for by in sorted(buried[name]) if any({name, by} <= side for side in sides)]
+    return [f"NOT unharmed: dead was {', '.join(wrong)}"] if wrong else ["unharmed"]
+
+
 def _remove(story: Scenario, args: list[str]) -> None:
     story.host(args[0]).apply(args[1], None)
 
@@ -389,7 +402,7 @@ COMMANDS: Final[dict[str, Callable[[Scenario, list[str]], list[str] | None]]] = 
     "depart": _depart, "copy": _copy, "restore": _restore, "twin": _twin, "stranger": _stranger, "cut": _cut, "heal": _heal,
     "faults": _faults, "publish": _publish, "withdraw": _withdraw, "apply": _apply, "large": _large, "burst": _burst,
     "dismiss": _dismiss, "forge": _forge, "key": _key, "run": _run, "until": _until, "view": _view, "record": _record,
-    "history": _history, "refused": _refused, "accused": _accused, "remove": _remove,
+    "history": _history, "refused": _refused, "accused": _accused, "remove": _remove, "unharmed": _unharmed,
 }  # fmt: skip
 
 
