@@ -138,7 +138,7 @@ def test_a_ring_without_a_key_gets_none_and_a_withdrawn_document_changes_nothing
         ((OLD,), BOTH, (OLD, NEW)),  # its cache could not be written
         ((OLD, NEW), RingKeys(NEW.id, (NEW,), (OLD.id,)), (NEW,)),  # a removed key stays removed, also when its file is there
         ((OLD, NEW), RingKeys(OLD.id, (OLD,), (NEW.id,)), (OLD,)),  # also the latest
-        ((OLD, OWN), BOTH, (OWN, NEW, OLD)),  # brought by hand: the ring went on without this host
+        ((OLD, OWN), BOTH, (OWN, OLD, NEW)),  # brought by hand: the ring went on without this host
         ((Issued("2020" + "0" * 10, OWN.raw),), BOTH, (OLD, NEW, Issued("", OWN.raw))),  # an old one only opens
     ],
 )  # fmt: skip
