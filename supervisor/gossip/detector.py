@@ -6,7 +6,8 @@ period: accuse it. Rules:
   everybody is probed once a period while views agree, and at random where they do not. The epoch is the greatest heard; each own period
   is a new one.
 - Period and time-outs are (score + 1) times as long as the preset's (awareness.py).
-- A probe during which nothing at all was heard, from anybody, says more about us than about its target: the first few accuse nobody.
+- A probe during which nothing at all was heard, from anybody, says more about us than about its target: it accuses nobody, until there was
+  silence for as long as the longest suspicion lasts.
 - Having slept accuses nobody: what was running goes on where it was.
 - A suspect named by another is looked at out of turn by the few members that follow it in the order, so that confirmations or a
   refutation come within a period.
@@ -22,7 +23,7 @@ from random import Random
 from hart.limits import RING_GENERATION_MAX, RING_PROBES_MAX
 from supervisor.gossip.awareness import Awareness
 from supervisor.gossip.beliefs import Beliefs
-from supervisor.gossip.formulas import stride
+from supervisor.gossip.formulas import stride, suspicion_s_max
 from supervisor.gossip.members import Member, Members
 from supervisor.gossip.messages import Health, Kind, MemberId
 from supervisor.gossip.presets import Preset
@@ -204,8 +205,7 @@ class Detector:
     def _fail(self, probe: Probe, now: float) -> None:
         asked = probe.asked or []
         missing = max(0, sum(other.health is Health.ALIVE for other in asked) - probe.nacks)
-        silent = bool(asked) and self.last_heard <= probe.sent
-        excused = silent and self._preset.lifeguard and self._awareness.score < self._awareness.limit // 2
+        excused = bool(asked) and self._preset.lifeguard and self._is_alone(probe, now)
         if not probe.nacks:
             self._awareness.worse(1 + missing)  # nobody vouches for us
         elif missing > probe.nacks:
@@ -217,6 +217,10 @@ class Detector:
         if asked:
             because += f", nor to {len(asked)} others and TCP; {probe.nacks} of them said so"
         self._beliefs.accuse(probe.member, now, because)
+
+    def _is_alone(self, probe: Probe, now: float) -> bool:
+        """Whether nothing at all was heard since the probe began, and it may still be us who cannot hear."""
+        return self.last_heard <= probe.sent and now - self.last_heard < suspicion_s_max(len(self._members.order), self._preset)
 
     def _reckon(self) -> None:
         self.next = min((probe.due for probe in self._probes.values()), default=NEVER)

@@ -17,8 +17,9 @@ from hart.wire import decode, encode
 from supervisor.gossip.beliefs import Beliefs
 from supervisor.gossip.codec import PACKET_ROOM, size_of
 from supervisor.gossip.digest import bucket_of, hash16
+from supervisor.gossip.facts import upkeep
 from supervisor.gossip.identity import MemberKey, sign_record
-from supervisor.gossip.kinds import departed_key, fact_prefix
+from supervisor.gossip.kinds import FLOOR, departed_key, fact_prefix
 from supervisor.gossip.members import Member, Members
 from supervisor.gossip.messages import Dismissed, Learned, MemberId, Notice, Record, Version
 from supervisor.gossip.news import News, Urgency
@@ -31,7 +32,20 @@ DEPARTED: Final = departed_key(b"")  # what the keys of such documents begin wit
 class Holdings:
     """What one member does with records."""
 
-    __slots__ = ("_beliefs", "_counter", "_facts", "_generation", "_key", "_members", "_news", "_prefix", "_records", "_ring", "_speaker")
+    __slots__ = (
+        "_beliefs",
+        "_counter",
+        "_facts",
+        "_floor",
+        "_generation",
+        "_key",
+        "_members",
+        "_news",
+        "_prefix",
+        "_records",
+        "_ring",
+        "_speaker",
+    )
 
     def __init__(
         self,
@@ -54,6 +68,7 @@ class Holdings:
         self._generation = generation
         self._counter = 0
         self._prefix = fact_prefix(key.id)
+        self._floor = f"{self._prefix}{FLOOR}"
         self._facts: dict[str, bytes] = {}
         records.known = lambda member_id: members.get(member_id) is not None
 
@@ -131,22 +146,28 @@ class Holdings:
     def publish(self, facts: Mapping[str, bytes]) -> None:
         """The whole set of our facts."""
         self._facts = dict(facts)
-        for key in self._records.keys(self._prefix):
-            if key[len(self._prefix) :] not in facts:
-                self._write(key, None)
+        for record in self._records.facts_of(self._key.id):
+            if record.key[len(self._prefix) :] not in facts:
+                self._write(record.key, None)
         for name, body in facts.items():
             held = self._records.get(self._prefix + name)
             if held is None or held.body != body or held.version.major != self._generation:
                 self._write(self._prefix + name, body)
+        renew, floor = upkeep(self._records, self._key.id)
+        for record in renew:
+            self._write(record.key, record.body)
+        if floor is not None:
+            self._write(self._floor, b"", floor)
 
     def _review(self, record: Record) -> None:
         """A fact of ours that we have heard from others: from before our start."""
-        if record.body is not None and record.key[len(self._prefix) :] not in self._facts:
+        if record.body is not None and record.key != self._floor and record.key[len(self._prefix) :] not in self._facts:
             self._write(record.key, None)
 
-    def _write(self, key: str, body: bytes | None) -> None:
-        self._counter += 1
-        version = Version(self._generation, self._counter)
+    def _write(self, key: str, body: bytes | None, version: Version | None = None) -> None:
+        if version is None:
+            self._counter += 1
+            version = Version(self._generation, self._counter)
         record = sign_record(self._key, ring=self._ring, record_key=key, version=version, body=body)
         if self._records.merge(record):
             self._tell(record)

@@ -29,7 +29,7 @@ NEVER: Final = float("inf")
 class Suspicion:
     """Of one member in one incarnation."""
 
-    __slots__ = ("_k", "_max_s", "_min_s", "accusers", "since", "until")
+    __slots__ = ("_k", "_lasts_s", "_max_s", "_min_s", "accusers", "since", "until")
 
     def __init__(self, since: float, min_s: float, max_s: float, k: int, accuser: MemberId) -> None:
         self.since = since
@@ -37,7 +37,8 @@ class Suspicion:
         self._max_s = max_s
         self._k = k
         self.accusers = {accuser}
-        self.until = since + suspicion_s(0, k, min_s, max_s)
+        self._lasts_s = suspicion_s(0, k, min_s, max_s)
+        self.until = since + self._lasts_s
 
     @property
     def confirmed(self) -> int:
@@ -59,7 +60,8 @@ class Suspicion:
         if self.full or accuser in self.accusers:
             return False
         self.accusers.add(accuser)
-        self.until = self.since + suspicion_s(self.confirmed, self._k, self._min_s, self._max_s)
+        self._lasts_s = suspicion_s(self.confirmed, self._k, self._min_s, self._max_s)
+        self.until = self.since + self._lasts_s
         return True
 
     def push(self, by_s: float) -> None:
@@ -69,9 +71,9 @@ class Suspicion:
 
     def postpone(self, now: float, score: int, heard: float) -> bool:
         """Whether its end, which has come, is put off: for our own health, or since the suspect was heard."""
-        until = self.until
-        if score and not self.full:
-            until = self.since + min(1 + score, PATIENCE) * (self.until - self.since)
+        until = self.since + self._lasts_s
+        if not self.full:
+            until = self.since + self._lasts_s * min(1 + score, PATIENCE)
         if heard > self.since and now < self.longest:
             until = max(until, min(heard + self._min_s, self.longest))
         if until <= now:
