@@ -204,16 +204,23 @@ RING_FETCH_KEYS: Final = 256  # records fetched over one stream: their keys fit 
 RING_KEY_TEXT_MAX: Final = 512  # characters of a record's key: a group, a file's name, and their words
 RING_SAVE_S: Final = 30.0  # between writes of who is there: it only tells a restarted host whom to ask; Habitat's figure
 RING_STIR_S: Final = 0.05  # many changes of one moment are one for the services: a member that joins brings a dozen facts
-RING_DRAIN: Final = 64  # datagrams of one wake-up: some 2 ms, then services and commands have their turn
+RING_DRAIN: Final = 64  # datagrams of one wake-up that a node is given: some 10 ms at most, then services and commands have their turn
+RING_LOOKS: Final = 512  # datagrams of one wake-up that are looked at, most of them dropped: 1.5 ms, 250,000 a second
+RING_PAUSE_S: Final = 0.005  # after one was dropped unopened: a flood then wakes us 200 times a second, and the kernel's queue holds 50 ms
+RING_FAULT_S: Final = 1.0  # after a bug of ours in a tick: the ring goes on, and no core is kept busy with tracebacks
 RING_RECEIVE_BUFFER: Final = 4 * MIB  # asked of the kernel, which gives what it allows: a burst waits there while we are busy
 RING_BACKLOG: Final = 64  # connections that wait to be accepted
 RING_CONNECT_S: Final = 3.0  # for a connection on a network that works
-RING_UNREAD: Final = 8 * MIB  # written to a stream and not yet read: a peer that does not read is cut
-RING_KNOWN_S: Final = 5.0  # between looks at the members' addresses for budgets; each change of a member is a look too
+RING_UNREAD: Final = 1 * MIB  # written to a stream and not yet read: conversations take turns with one frame, four are a peer that does not
+RING_FIRST_S: Final = 5.0  # for the first whole frame of a stream that another has opened: whoever says nothing holds a place
+RING_KNOWN_S: Final = (0.1, 5.0)  # between looks at the members' addresses for budgets: where a member has changed, and else
 RING_MEMBER_RATE: Final = 200.0  # datagrams a second from one member: three times what a healing ring sends
 RING_MEMBER_BURST: Final = 400.0  # at once: what waited while we were busy
 RING_STRANGER_RATE: Final = 500.0  # from all others together: a thousand hosts have joined in seconds, a flood costs 1 % of a core
 RING_STRANGER_BURST: Final = 500.0
+RING_STRANGER_SHARE: Final = (
+    0.25  # of both that one host can use up: 125 supervisors of one host may greet at once
+)
 DISCOVERY_S: Final = 30.0  # between questions to name servers: their answers live longer
 DISCOVERY_FILE_S: Final = 2.0  # between looks at a watched file
 DISCOVERY_FILE_MAX: Final = 1 * MIB  # of a watched file: some 50,000 lines
@@ -264,6 +271,7 @@ CONFIG_SHOWN: Final = 2000  # rows of one difference between two versions: nobod
 FACT_BECAUSE: Final = 300  # characters of a reason that a member tells the ring: its fact has 8 KiB, and exports are more important
 FACT_NAME: Final = 253  # characters of a host's name, an address, or an export's name
 FACT_WORD: Final = 32  # characters of a state's word: a later release may have others
+ACQUAINTANCE_S: Final = 5.0  # after a start, for the others to be heard of: a join and a sync take less than one
 
 # --- depot server
 TOKEN_LIFE_MAX_S: Final = 10 * 31_536_000  # a token that outlives ten years is one that nobody remembers

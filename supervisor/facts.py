@@ -1,7 +1,7 @@
 """What this member tells the ring of its services and its host, and what it takes from others. Pure.
 
     member/<id>/service/<service.group>   one service: a map, see `write`
-    member/<id>/host                      the host: what templates may know about it
+    member/<id>/host                      the host: what templates may know about it, and how many services it tells of
 
 Rules: a service's values are told only where the package exports them. A fact is taken for what it says about its own author alone: id and
 group come from its key. Every type and bound is checked; what does not fit is refused in words, and never raises further. Fields that are
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from hart.errors import FormatError, LimitError
 from hart.ident import Ident
-from hart.limits import FACT_BECAUSE, FACT_NAME, FACT_WORD, RING_FACT_MAX
+from hart.limits import FACT_BECAUSE, FACT_NAME, FACT_WORD, RING_FACT_MAX, RING_FACTS
 from hart.wire import decode, encode
 from supervisor.census import ConfigReport, Member, Outcome, Sys
 from supervisor.gossip.kinds import fact_prefix, place
@@ -50,7 +50,7 @@ def own(host: Teller) -> dict[str, bytes]:
 
 def tell(members: Iterable[Member], sys: Sys) -> tuple[dict[str, bytes], dict[str, str]]:
     """The facts, and by group what could not be told."""
-    facts, untold = {HOST: encode(asdict(sys))}, dict[str, str]()
+    facts, untold = dict[str, bytes](), dict[str, str]()
     for member in members:
         key = f"{SERVICE}{member.group}"
         if place(f"{ANY_MEMBER}{key}") is None:
@@ -63,6 +63,7 @@ def tell(members: Iterable[Member], sys: Sys) -> tuple[dict[str, bytes], dict[st
             )
             body = write(replace(member, exports={}))
         facts[key] = body
+    facts[HOST] = encode({**asdict(sys), "services": len(facts)})
     return facts, untold
 
 
@@ -129,6 +130,11 @@ def read_host(record: Record) -> Sys:
     if where is None or where.member is None or record.body is None:
         raise FormatError(record.key, "tells of no host")
     return _sys(_Fact(decode(record.body, thing=record.key, limit=RING_FACT_MAX), record.key), where.member.hex())
+
+
+def read_services(record: Record) -> int:
+    """How many services the fact `host` of a member says that it tells of; FormatError or LimitError."""
+    return _Fact(decode(record.body or b"", thing=record.key, limit=RING_FACT_MAX), record.key).number("services", most=RING_FACTS)
 
 
 def _sys(fact: _Fact, member_id: str) -> Sys:

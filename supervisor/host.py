@@ -9,7 +9,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from hart.installed import InstalledTree
+from hart.limits import ACQUAINTANCE_S
 from hart.root import Root
+from supervisor.acquaintance import acquainted
 from supervisor.attach import HolderClient
 from supervisor.census import Census, Member, Sys
 from supervisor.depots import Depots
@@ -54,6 +56,7 @@ class Host:
     stop_because: str = ""
     ring: Ring = field(init=False)
     roll: Roll = field(default_factory=Roll)
+    acquainted: bool = False  # the ring's other members have been heard of, or there are none
     untold: dict[str, str] = field(default_factory=dict)  # by group what of its service cannot be told to other hosts
 
     @property
@@ -63,7 +66,7 @@ class Host:
     @property
     def own_members(self) -> tuple[Member, ...]:
         """The services of this host, as others are told of them."""
-        return tuple(member for service in self.services.values() if (member := service.member) is not None)
+        return tuple(service.told for service in self.services.values() if service.told is not None)
 
     @property
     def census(self) -> Census:
@@ -75,6 +78,19 @@ class Host:
         found = self.ring.node.members.get(member)
         return found.health if found is not None else None
 
+    async def get_acquainted(self) -> None:
+        """Wait until the other members have been heard of; then every service looks what that means for it."""
+
+        def known() -> bool:
+            others = [member.id for member in self.ring.node.members.alive() if member is not self.ring.node.members.me]
+            return bool(self.ring.departed) or acquainted(self.ring.records, others, expected=self.ring.had_company)
+
+        await self.changed.until(known, ACQUAINTANCE_S)
+        self.acquainted = True
+        for service in list(self.services.values()):
+            service.look_again()
+        self.changed.beat()
+
     def publish(self) -> None:
         """Tell the ring what has changed of this host's services."""
         self.ring.publish()
@@ -83,8 +99,9 @@ class Host:
         """Census or documents may have changed: every service looks whether that concerns it."""
         for trouble in self.roll.news():
             self.journal.write("ring", "census", f"what another member tells is left out: {trouble}", level="warning")
+        census = self.census
         for service in list(self.services.values()):
-            service.look_around()
+            service.look_around(census)
         self.changed.beat()
 
     def request_stop(self, because: str) -> None:

@@ -60,6 +60,7 @@ class Ring:
         self.trouble = ""  # what the disk last refused
         self.follow: Follow | None = None
         self._announcements, self._tasks, self._say = saved.announcements, tasks, say
+        self.had_company = bool(saved.announcements)  # when this host was last up
         self._stir: Callable[[], None] = lambda: None
         self._end: Callable[[str], None] = lambda _: None
         self._facts: Callable[[], dict[str, bytes]] = dict

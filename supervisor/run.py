@@ -46,6 +46,7 @@ from supervisor.settings import Settings, parse
 from supervisor.terminal import speak_json
 
 REPLIES_S = 2.0  # for the last answers to get out
+HEARD_S = 1.0  # for services that were found running to say so
 
 
 class EndError(Exception):
@@ -93,8 +94,10 @@ async def supervise(settings: Settings) -> None:
         tasks.create_task(hear(host), name="holder")
         services.reconcile_all(host)
         await control.start()
+        await services.heard(host, HEARD_S)  # else the ring is told that nothing serves
         await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=lambda: facts.own(host))
         host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")
+        tasks.create_task(host.get_acquainted(), name="acquaintance")
         tasks.create_task(watch_files(host), name="files")
         tasks.create_task(updates.follow(host), name="updates")
         tasks.create_task(end(host, control, gateway), name="end")

@@ -79,6 +79,11 @@ async def attach_again(host: Host) -> None:
             service.tell(Event.WANTED_DOWN, unwanted)
 
 
+async def heard(host: Host, timeout_s: float) -> None:
+    """Wait until every service has heard what it was told."""
+    await host.changed.until(lambda: all(service.settled for service in host.services.values()), timeout_s)
+
+
 async def end_stray(host: Host, held: Held, because: str) -> None:
     """Kill a process that nothing can be done with; when its end is heard it is forgotten (`on_exit`)."""
     host.journal.write("service", held.service, f"process {held.pid} is killed: {because}")

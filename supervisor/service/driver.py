@@ -18,7 +18,8 @@ from hart.ident import Ident
 from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
 from supervisor import clock
 from supervisor.attach import Exited
-from supervisor.census import ConfigReport, Member
+from supervisor.census import Census, ConfigReport, Member
+from supervisor.gateway_view import clean, secret_texts
 from supervisor.groups import NONE_YET
 from supervisor.holder.protocol import Held
 from supervisor.service import change, hooks
@@ -108,7 +109,8 @@ class Service:
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
         self._handling = self._reconfiguring = False
         self.work = Work(host.tasks, spec.name)
-        self._told: Member | None = None
+        self.told: Member | None = None  # what others were last told of it
+        self._found = False  # the process is an earlier supervisor's
 
     def carry(self, spec: ServiceSpec) -> None:
         """This spec is carried out from now on, also by a later supervisor that cannot read its file."""
@@ -123,18 +125,18 @@ class Service:
     def post(self, happened: Happened) -> None:
         self._mail.put_nowait(Mail(happened))
 
-    def look_around(self) -> None:
+    def look_around(self, census: Census) -> None:
         """The census or the ring's documents may have changed: it looks again where it can see that."""
-        before, self._sight = self._sight, self._see()
+        before, self._sight = self._sight, self._see(census)
         if self._sight == before:
             return
         if before is not None and before.documents != self._sight.documents and self.life.state is State.BACKOFF:
             self.tell(Event.RESTART, f"version {self.host.groups.version(self.spec.service_group)} of its configuration is tried at once")
         self.look_again()
 
-    def _see(self) -> Sight:
+    def _see(self, census: Census) -> Sight:
         host, group = self.host, self.spec.service_group
-        return Sight(outlook(self.spec, host.census, host.sys.member_id), host.groups.mark(group), host.files.records(group))
+        return Sight(outlook(self.spec, census, host.sys.member_id), host.groups.mark(group), host.files.records(group))
 
     def look_again(self) -> None:
         """What it renders may have changed."""
@@ -184,8 +186,10 @@ class Service:
 
     def _tell(self) -> None:
         """Tell the others what has changed of it."""
-        if (member := self.member) != self._told:
-            self._told = member
+        if (member := self.member) != self.told:
+            self.told = member
+            if self.kit is not None:
+                self.memory.save(serving=member is not None and member.serving)
             self.host.publish()
             self.host.announce()
 
@@ -233,7 +237,8 @@ class Service:
         """With the newest configuration that it can take, and the binds as they are now. `waiting`: a strict bind that is not there is an
         error; else the last good members stay in, and no configuration is taken that is older than the one in force."""
         host, spec = self.host, self.spec
-        self._sight, census = self._see(), host.census
+        census = host.census
+        self._sight = self._see(census)
         feeders, lost = feed(spec, kit.package.metadata, census, {} if waiting else self.fed, waiting=waiting)
         taken = newest_taken(
             host.groups.candidates(spec.service_group, NONE_YET if waiting else self.standing.in_force),
@@ -252,12 +257,10 @@ class Service:
     def cannot_render(self, error: Exception) -> None:
         """Nothing that it might run with can be rendered: what there was stays, and this is said."""
         newest, told = self.host.groups.version(self.spec.service_group), str(error)
-        if isinstance(error, InputError):
-            self.standing = replace(self.standing, newest=newest, refused=told, waits="")
-            self.degraded = f"the new configuration is not in force: {told}"
-        else:
-            self.standing = replace(self.standing, newest=newest, refused="", waits=told)
-            self.degraded = told
+        unfit = isinstance(error, InputError)
+        self.standing = replace(self.standing, newest=newest, refused=told if unfit else "", waits="" if unfit else told)
+        if self.life.state in UP:  # else it is why it waits
+            self.degraded = f"the new configuration is not in force: {told}" if unfit else told
 
     def put(self, kit: Kit, rendering: Rendering) -> None:
         servicedir.put(kit.service_dir, rendering.files, kit.account, before=self.memory.record.rendered)
@@ -269,6 +272,8 @@ class Service:
         """Render again and do what the difference asks for. What cannot be rendered leaves everything as it is, and says so."""
         if self.life.state not in UP or self.kit is None or self._reconfiguring:
             return  # after a reconfigure it looks again
+        if self._found and not self.host.acquainted:
+            return  # what would be rendered now has lost what it knew of others; it looks again when that is back
         self.files.refresh(self.kit)
         try:
             rendering = self.render(self.kit, waiting=False)
@@ -354,7 +359,7 @@ class Service:
         assert kit is not None
         assert rendering is not None
         self.process.expect()
-        self.hook_trouble = ""
+        self.hook_trouble, self._found = "", False
         self.memory.save(
             release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
         )
@@ -381,6 +386,7 @@ class Service:
         if release is None:
             raise NotFoundError(f"service {self.name}", "runs, but nothing is recorded of its release")
         self.kit = open_kit(self.host, self.spec, self.host.tree.get(release))
+        self._found = True
         if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
             self.memory.save(start_id=held.start_id, was_ready=False)
         self.process.adopt(held)
@@ -442,16 +448,24 @@ class Service:
             self.spec,
             self.kit,
             self.cfg,
-            serving=self.life.serving,
+            serving=self.serving,
             state=str(self.life.state),
             health=str(health),
             config=self.report,
         )
 
     @property
+    def serving(self) -> bool:
+        """Whether others may be sent here. Of a process that was found running, and was not checked since, what they were told before."""
+        life = self.life
+        if self._found and life.state is State.READY and life.last_check is None:
+            return self.memory.record.serving
+        return life.serving
+
+    @property
     def report(self) -> ConfigReport:
-        """What it made of its group's configuration."""
-        return report_of(
+        """What it made of its group's configuration; a hook's last words may quote a secret, which is cut out."""
+        report = report_of(
             self.standing,
             self.life.state,
             self.life.because,
@@ -460,3 +474,4 @@ class Service:
             blocked=self.preparation.blocked,
             trouble=self.hook_trouble,
         )
+        return replace(report, because=clean(report.because, secret_texts(self))) if report.because else report

@@ -31,14 +31,14 @@ class Files:
         self._changed = False
         self.trouble = ""
 
-    def put(self, kit: Kit) -> bool:
-        """Write and remove; whether anything is new. SteadError: the disk refuses."""
+    def put(self, kit: Kit, *, all_of_them: bool) -> bool:
+        """Write and remove what is new in the ring, or `all_of_them`; whether anything was new. SteadError: the disk refuses."""
         service = self._service
         found, troubles = service.host.files.files(service.spec.service_group)
         self._complain("; ".join(troubles))
         before = service.memory.record.files
         digests = {file.name: hashlib.blake2b(file.data, digest_size=16).hexdigest() for file in found}
-        if not found and not before:
+        if digests == before and not (all_of_them and before):
             return False
         content = {f"{DIRECTORY}/{file.name}": file.data for file in found}
         servicedir.put(kit.service_dir, content, kit.account, before=[f"{DIRECTORY}/{name}" for name in before])
@@ -51,7 +51,7 @@ class Files:
     def refresh(self, kit: Kit) -> None:
         """While it is up: write what has changed and tell the service."""
         try:
-            changed = self.put(kit)
+            changed = self.put(kit, all_of_them=False)
         except (SteadError, OSError) as error:
             self._complain(f"the files of its group cannot be written: {error}")
             return
@@ -65,7 +65,7 @@ class Files:
             self._changed = False
             outcome = await self._service.run_hook(HOOK)
             if not outcome.ok:
-                self._complain(f"the {HOOK} hook {outcome.because}")
+                self._service.host.journal.write("files", self._service.name, f"the {HOOK} hook {outcome.because}", level="warning")
 
     def _complain(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:

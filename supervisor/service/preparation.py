@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hart.errors import SteadError
 from hart.installed import InstalledPackage
+from hart.limits import ACQUAINTANCE_S
 from hart.servicedir import make_directories
 from supervisor.service import update
 from supervisor.service.backoff import wait_s
@@ -62,11 +63,12 @@ class Preparation:
         service = self._service
         package = await self._package()
         await service.host.depots.run_install_hooks(package)
+        await service.host.changed.until(lambda: service.host.acquainted, ACQUAINTANCE_S)
         kit = open_kit(service.host, service.spec, package)
         rendering = service.render(kit, waiting=True)
         make_directories(kit.service_dir, kit.account)
         service.put(kit, rendering)
-        service.files.put(kit)
+        service.files.put(kit, all_of_them=True)
         service.kit, service.rendering, service.cfg = kit, rendering, rendering.cfg
         return kit
 

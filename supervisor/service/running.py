@@ -28,6 +28,7 @@ class Running:
     release: Ident | None = None
     start_id: str = ""
     was_ready: bool = False
+    serving: bool = False  # what others were last told
     applied: Mapping[str, str] = field(default_factory=dict)
     spec: str = ""
     rendered: tuple[str, ...] = ()  # paths that we have written below the service directory
@@ -40,6 +41,7 @@ class Running:
             "release": self.release,
             "start_id": self.start_id,
             "was_ready": self.was_ready,
+            "serving": self.serving,
             "spec": self.spec,
             "choice": choice and choice.release,
             "base": choice and choice.base,
@@ -62,6 +64,7 @@ class Running:
             release=idents.get("release"),
             start_id=str(table.get("start_id", "")),
             was_ready=table.get("was_ready") is True,
+            serving=table.get("serving") is True,
             applied={str(path): str(digest) for path, digest in dict(table.get("applied", {})).items()},
             spec=str(table.get("spec", "")),
             rendered=tuple(str(path) for path in table.get("rendered", [])),

@@ -32,6 +32,7 @@ RECORDS = st.builds(
     release=st.none() | RELEASES,
     start_id=st.text("abc123", max_size=8),
     was_ready=st.booleans(),
+    serving=st.booleans(),
     applied=st.dictionaries(st.sampled_from(["config/a.b c", "hooks/run", 'config/"x"']), st.text("0f", max_size=4)),
     rendered=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     spec=st.text(max_size=20),

@@ -12,7 +12,7 @@ import pytest
 
 from hart.errors import ConflictError, NotFoundError, ServiceError
 from hart.root import Root
-from tests.supervisor.workshop import RECONFIGURE, Supervised, config, lay_package, supervised
+from tests.supervisor.workshop import RECONFIGURE, SERVICE_TOML, Supervised, config, lay_package, supervised
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +132,40 @@ def test_binds_follow_readiness_on_the_other_host(tmp_path: Path) -> None:
         one.ask("start", name="redis")
         two.until("it is back", lambda: rendered(two)["all"] == ["A"])
         assert two.row("web")["degraded"] is None
+
+
+def test_a_supervisor_that_dies_changes_nothing_for_anybody(tmp_path: Path) -> None:
+    """kill -9, on the side that feeds and on the side that is fed: no rendered file changes, and nothing is restarted or reconfigured."""
+    peers = '{{~#each svc.members}}"{{member_id}}"{{#unless @last}},{{/unless}}{{~/each}}'
+    feeders = '{{~#each bind.redis.members}}"{{cfg.word}}"{{#unless @last}},{{/unless}}{{~/each}}'
+    check = f"{SERVICE_TOML}[health]\nexec = 'sleep 0.5'\ninterval_s = 1\n"
+    files = {"config/service.json": config(f', "peers": [{peers}], "feeders": [{feeders}]')}
+    for name in ("one", "two"):
+        lay_package(Root(tmp_path / name), WEB, files=files, metafiles={"BINDS_OPTIONAL": "redis=word\n"})
+    lay_package(Root(tmp_path / "one"), REDIS, metafiles={"EXPORTS": "word=word\n"}, files={"service.toml": check})
+    with two_hosts(tmp_path) as (one, two):
+        one.load("t/redis")
+        for host in (one, two):
+            host.load("t/web", binds=["redis:redis.default"], binding_mode="relaxed")
+        both = (one, two)
+        one.until("all is known", lambda: all((len(rendered(host)["peers"]), rendered(host)["feeders"]) == (2, ["first"]) for host in both))
+        one.until("both are up with it", lambda: all(host.row("web")["state"] == "ready" for host in both))
+        one.until("it is saved whom to ask", lambda: all((host.root.sup / "ring" / "members").exists() for host in both))
+        notes = [host.notes("web") for host in both]
+        changed = [written(host) for host in both]
+        for host in both:
+            host.kill_supervisor()
+            one.until("they know each other again", lambda: all(each.ask("ring status")["counts"]["alive"] == 2 for each in both))
+            one.until("all is told again", lambda: all(len(each.ask("ring records", prefix="member/")["rows"]) == 5 for each in both))
+            one.until("it is healthy again", lambda: one.row("redis")["health"] == "healthy")
+        again = two.ask("config apply", group="web.default", body=b"crash = false\n")
+        assert (again["accepted"], again["rendered"]) == (2, 2), "everybody has looked once more"
+        assert [host.notes("web") for host in both] == notes
+        assert [written(host) for host in both] == changed
+
+
+def written(host: Supervised) -> int:
+    return (host.root.service("web") / "config" / "service.json").stat().st_mtime_ns
 
 
 def test_files_reach_every_member_also_those_that_come_later(tmp_path: Path) -> None:
