@@ -7,6 +7,7 @@ is not used: its receive buffer costs three system calls a datagram (python/cpyt
 from __future__ import annotations
 
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +17,8 @@ from hart.limits import RING_BACKLOG, RING_RECEIVE_BUFFER
 from supervisor.gossip.messages import Address
 
 _MAPPED = "::ffff:"
+_SO_RCVBUFFORCE, _SO_MEMINFO = 33, 55  # of Linux; Python has no names for them
+_MEMINFO = struct.Struct("9I")  # the last one: what the socket has dropped
 _TRIES = 16  # free UDP ports whose TCP port is somebody's
 
 
@@ -26,6 +29,7 @@ class Sockets:
     datagrams: socket.socket
     streams: socket.socket
     address: Address
+    sealed: bool  # else it is plain text, which only this host's processes may hear and say
 
     @property
     def ipv6(self) -> bool:
@@ -35,6 +39,12 @@ class Sockets:
         """As the socket wants it."""
         host, port = address
         return (_MAPPED + host, port) if self.ipv6 and ":" not in host else address
+
+    def overflowed(self) -> int:
+        """Datagrams that came while the kernel's queue was full."""
+        with suppress(OSError, struct.error):  # a kernel before 4.12 does not tell
+            return int(_MEMINFO.unpack(self.datagrams.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[-1])
+        return 0
 
     def close(self) -> None:
         self.datagrams.close()
@@ -54,7 +64,7 @@ def open_sockets(listen: Address, *, sealed: bool) -> Sockets:
         raise UsageError(f"ring at {host}", "a ring without a key is for loopback only", next="stead ring key generate NAME")
     for tries in range(_TRIES):
         try:
-            return _open(host, port)
+            return _open(host, port, sealed=sealed)
         except OSError as error:
             if port or tries == _TRIES - 1:
                 text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -64,7 +74,7 @@ def open_sockets(listen: Address, *, sealed: bool) -> Sockets:
     raise AssertionError
 
 
-def _open(host: str, port: int) -> Sockets:
+def _open(host: str, port: int, *, sealed: bool) -> Sockets:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     datagrams, streams = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -72,8 +82,7 @@ def _open(host: str, port: int) -> Sockets:
             each.setblocking(False)
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        with suppress(OSError):
-            datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RING_RECEIVE_BUFFER)
+        widen(datagrams)
         streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last process that linger
         datagrams.bind((host, port))
         taken = datagrams.getsockname()[1]
@@ -83,4 +92,12 @@ def _open(host: str, port: int) -> Sockets:
         datagrams.close()
         streams.close()
         raise
-    return Sockets(datagrams, streams, (host, taken))
+    return Sockets(datagrams, streams, (host, taken), sealed)
+
+
+def widen(datagrams: socket.socket) -> None:
+    """The receive queue that we want, or where the system's limit is ours too, that."""
+    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        with suppress(OSError):
+            datagrams.setsockopt(socket.SOL_SOCKET, option, RING_RECEIVE_BUFFER)
+            return

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from hart.limits import RING_STREAMS
 from supervisor import clock
+from supervisor.gossip import driver as driver_module
 from supervisor.gossip.codec import Codec
 from supervisor.gossip.driver import LENGTH, Driver
 from supervisor.gossip.identity import MemberKey
 from supervisor.gossip.keyring import Keyring
-from supervisor.gossip.messages import Effect, Health, Seen
+from supervisor.gossip.messages import Close, Effect, Health, Noted, Open, Seen, Send
 from supervisor.gossip.node import Node
 from supervisor.gossip.presets import LOCAL
 from supervisor.gossip.records import Records
@@ -40,15 +44,16 @@ class Member:
         return {member.id for member in self.node.members.alive()}
 
 
-async def member(number: int, key: bytes | None = b"k" * 32) -> Member:
+async def member(number: int, key: bytes | None = b"k" * 32, listen: str = "127.0.0.1", at: str = "") -> Member:
+    """`at` is the host that it tells others, where that is not what it listens on."""
     keyring = Keyring("ring" if key else "", key)
-    sockets = open_sockets(("127.0.0.1", 0), sealed=key is not None)
+    sockets = open_sockets((listen, 0), sealed=key is not None)
     chance = random.Random(number)
     node = Node(
         key=MemberKey(bytes([number]) * 32),
         generation=1,
         session=chance.randbytes(8),
-        address=sockets.address,
+        address=(at or listen, sockets.address[1]),
         name=f"host-{number}",
         ring=keyring.ring_id,
         preset=LOCAL,
@@ -63,11 +68,11 @@ async def member(number: int, key: bytes | None = b"k" * 32) -> Member:
 
 
 @asynccontextmanager
-async def ring(count: int, **options: bytes | None) -> AsyncIterator[list[Member]]:
+async def ring(count: int, **options: Any) -> AsyncIterator[list[Member]]:
     """Members that have been told of the first one."""
     members = [await member(number, **options) for number in range(1, count + 1)]
     for each in members[1:]:
-        each.driver.do(each.node.join([members[0].driver.address], clock.now()))
+        each.driver.do(each.node.join([members[0].node.members.me.address], clock.now()))
     try:
         yield members
     finally:
@@ -152,3 +157,147 @@ async def test_rubbish_on_either_socket_costs_only_itself() -> None:
         await until(lambda: target.driver.drops["frame too long"] >= 1)
         await until(lambda: sum(count for reason, count in target.node.counters.items() if reason.startswith("refused")) >= 8)
         assert all(len(each.living()) == 2 for each in members)
+
+
+@pytest.mark.asyncio
+async def test_members_of_both_families_are_one_ring() -> None:
+    """Who listens on [::] talks with IPv4 and IPv6; addresses are told as they are."""
+    members = [await member(1, listen="::", at="127.0.0.1"), await member(2), await member(3, listen="::", at="::1")]
+    for each in members[1:]:
+        each.driver.do(each.node.join([("127.0.0.1", members[0].driver.address[1])], clock.now()))
+    await until(lambda: all(len(each.living()) == 3 for each in (members[0], members[2])))
+    body = bytes(100 * 1024)
+    record = members[2].node.draft("group/web.default/file/logo", body, expect=None, now=clock.now())
+    members[2].driver.do(members[2].node.adopt(record, clock.now()))
+    await until(lambda: members[0].node.records.get(record.key) == record)
+    for each in members:
+        await each.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_a_ring_without_a_key_hears_nobody_from_elsewhere() -> None:
+    """Also where routing lets foreign packets reach a loopback address: an address of a network is enough to be refused."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        own = probe.getsockname()[0]
+    if own.startswith("127."):
+        pytest.skip("this host has loopback only")
+    target = await member(1, key=None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind((own, 0))
+        udp.sendto(b"x" * 60, target.driver.address)
+    await until(lambda: target.driver.drops["plain text from elsewhere"] == 1)
+    _, writer = await asyncio.open_connection(*target.driver.address, local_addr=(own, 0))
+    await until(lambda: target.driver.drops["stream refused"] == 1)
+    writer.transport.abort()
+    assert target.node.counters["received"] == 0
+    await target.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_callers_who_say_nothing_hold_their_places_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the places are refused at once; those that had one are cut, and then others are heard."""
+    monkeypatch.setattr(driver_module, "RING_FIRST_S", 0.5)
+    target = await member(1)
+    silent = [await asyncio.open_connection(*target.driver.address) for _ in range(RING_STREAMS + 3)]
+    await until(lambda: target.driver.drops["stream refused"] == 3)
+    async with asyncio.timeout(WAIT_S):
+        for reader, _ in silent:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+    other = await member(2)
+    other.driver.do(other.node.join([target.driver.address], clock.now()))
+    await until(lambda: len(target.living()) == len(other.living()) == 2)
+    assert target.node.counters["streams answer"] > RING_STREAMS
+    for _, writer in silent:
+        writer.transport.abort()
+    for each in (target, other):
+        await each.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_what_the_network_refuses_is_counted_and_stops_nothing() -> None:
+    """No route of that family, too large, no port, nobody there: the next effect is carried out all the same."""
+    sender = await member(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.bind(("127.0.0.1", 0))
+        there.settimeout(WAIT_S)
+        to = there.getsockname()
+        hopeless = [Send(("::1", 9), b"x"), Send(to, bytes(70_000)), Send(("127.0.0.1", 0), b"x"), Send(("240.0.0.1", 9), b"x")]
+        sender.driver.do([*hopeless, Send(to, b"heard")])
+        assert there.recv(100) == b"heard"
+    assert sum(count for word, count in sender.driver.drops.items() if word.startswith("send ")) == len(hopeless)
+    assert sender.driver.drops["send EMSGSIZE"] == 1
+    await sender.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_closed_before_it_is_open_is_never_opened() -> None:
+    """The probe that it was for is over."""
+    caller = await member(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()):  # nobody accepts: the next ones wait
+            caller.driver.do([Open(91, full.getsockname()), Open(92, full.getsockname())])
+            await until(lambda: len(asyncio.all_tasks()) >= 3)
+            caller.driver.do([Close(91), Close(92)])
+            await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert not caller.driver.drops
+    await caller.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_what_follows_from_telling_an_effect_comes_after_the_effects_before() -> None:
+    """Whoever is told may ask for more at once; the order of what was asked stays."""
+    told: list[str] = []
+    teller = await member(1)
+
+    def hear(effect: Effect) -> None:
+        assert isinstance(effect, Noted)
+        told.append(effect.topic)
+        if effect.topic == "a":
+            teller.driver.do([Noted("c", "")])
+
+    teller.driver._hear = hear
+    teller.driver.do([Noted("a", ""), Noted("b", "")])
+    assert told == ["a", "b", "c"]
+    await teller.driver.close()
+
+
+@pytest.mark.asyncio
+async def test_a_bug_in_one_tick_is_told_and_the_next_tick_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loudly, and without spinning: the timer is set before the node is called."""
+    monkeypatch.setattr(driver_module, "RING_FAULT_S", 0.05)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    real, broken = Node.tick, [True]
+
+    def tick(node: Node, now: float) -> list[Effect]:
+        if broken:
+            broken.pop()
+            raise ZeroDivisionError
+        return real(node, now)
+
+    monkeypatch.setattr(Node, "tick", tick)
+    async with ring(2) as members:
+        await until(lambda: all(each.node.counters["probes"] > 0 for each in members))
+    assert [type(each["exception"]) for each in told] == [ZeroDivisionError]
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_newcomer_gets_all_that_a_ring_may_hold() -> None:
+    """Thirty megabytes of documents, a frame a turn."""
+    async with ring(2) as members:
+        await until(lambda: all(len(each.living()) == 2 for each in members))
+        chance = random.Random(5)
+        for number in range(240):
+            old = members[0]
+            record = old.node.draft(f"group/g{number}.default/file/f", chance.randbytes(127 * 1024), expect=None, now=clock.now())
+            old.driver.do(old.node.adopt(record, clock.now()))
+        newcomer = await member(3)
+        newcomer.driver.do(newcomer.node.join([members[0].driver.address], clock.now()))
+        await until(lambda: newcomer.node.records.digest == members[0].node.records.digest)
+        assert not newcomer.driver.drops
+        await newcomer.driver.close()
