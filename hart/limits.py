@@ -218,9 +218,7 @@ RING_MEMBER_RATE: Final = 200.0  # datagrams a second from one member: three tim
 RING_MEMBER_BURST: Final = 400.0  # at once: what waited while we were busy
 RING_STRANGER_RATE: Final = 500.0  # from all others together: a thousand hosts have joined in seconds, a flood costs 1 % of a core
 RING_STRANGER_BURST: Final = 500.0
-RING_STRANGER_SHARE: Final = (
-    0.25  # of both that one host can use up: 125 supervisors of one host may greet at once
-)
+RING_STRANGER_SHARE: Final = 0.25  # of both that one host can use up: 125 supervisors of one host may greet at once
 DISCOVERY_S: Final = 30.0  # between questions to name servers: their answers live longer
 DISCOVERY_FILE_S: Final = 2.0  # between looks at a watched file
 DISCOVERY_FILE_MAX: Final = 1 * MIB  # of a watched file: some 50,000 lines

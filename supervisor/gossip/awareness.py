@@ -23,8 +23,3 @@ class Awareness:
     def better(self) -> None:
         if self.score:
             self.score -= 1
-
-    @property
-    def ill(self) -> bool:
-        """Nothing that we see can be worse news of others than of ourselves."""
-        return self.score >= self.limit > 0

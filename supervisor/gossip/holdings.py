@@ -12,16 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from hart.errors import NotFoundError, SteadError
+from hart.errors import FormatError, LimitError, NotFoundError, SteadError
+from hart.limits import RING_FACTS
 from hart.wire import decode, encode
 from supervisor.gossip.beliefs import Beliefs
 from supervisor.gossip.codec import PACKET_ROOM, size_of
 from supervisor.gossip.digest import bucket_of, hash16
 from supervisor.gossip.facts import upkeep
 from supervisor.gossip.identity import MemberKey, sign_record
-from supervisor.gossip.kinds import FLOOR, departed_key, fact_prefix
+from supervisor.gossip.kinds import FLOOR, departed_key, fact_prefix, place
 from supervisor.gossip.members import Member, Members
-from supervisor.gossip.messages import Dismissed, Learned, MemberId, Notice, Record, Version
+from supervisor.gossip.messages import Dismissed, Learned, MemberId, Noted, Notice, Record, Version
 from supervisor.gossip.news import News, Urgency
 from supervisor.gossip.records import Entry, Records, content_hash
 from supervisor.gossip.speaker import Speaker
@@ -144,7 +145,8 @@ class Holdings:
         return self._records.draft(key, body, expect=expect, author=self._key, revision=revision)
 
     def publish(self, facts: Mapping[str, bytes]) -> None:
-        """The whole set of our facts."""
+        """The whole set of our facts. FormatError or LimitError for what no member would take; then nothing has changed."""
+        self._check(facts)
         self._facts = dict(facts)
         for record in self._records.facts_of(self._key.id):
             if record.key[len(self._prefix) :] not in facts:
@@ -172,6 +174,18 @@ class Holdings:
         if self._records.merge(record):
             self._tell(record)
             self._speaker.out.append(Learned(record))
+        else:
+            self._speaker.out.append(Noted(key, "there is no room for it among this ring's facts: nobody will see it"))
+
+    def _check(self, facts: Mapping[str, bytes]) -> None:
+        if len(facts) > RING_FACTS:
+            raise LimitError("facts of this member", f"are {len(facts)}, more than {RING_FACTS}")
+        for name, body in facts.items():
+            where = place(self._prefix + name)
+            if where is None or not where.kind.fact or name == FLOOR:
+                raise FormatError(f"fact {name!r}", "is not a name of a fact", next="service/NAME.GROUP")
+            if len(body) > where.kind.body_max:
+                raise LimitError(f"fact {name}", f"has {len(body)} bytes, more than {where.kind.body_max}")
 
 
 def _departure(record: Record) -> tuple[int, MemberId, str] | None:

@@ -112,7 +112,7 @@ BUGS: Final = (
         name="a restart does not win over its own past",
         where="beliefs:Beliefs.hear_announcement",
         says="if announcement[1:4] <= member.announcement[1:4]:",
-        lies="if announcement[2:4] <= member.announcement[2:4] and announcement[2] == 0:",
+        lies="if announcement[2:3] <= member.announcement[2:3]:",
         stories=("restart_wins", "restart_while_dead"),
         seeds=True,
     ),
@@ -136,7 +136,7 @@ BUGS: Final = (
         where="node:Node._wake",
         says="late = now - self._due",
         lies="return",
-        stories=("sleeping_member",),
+        stories=("slept_through_an_objection",),
     ),
     Bug(
         name="facts are accepted from another author",
@@ -226,8 +226,8 @@ BUGS: Final = (
     Bug(
         name="dead is believed at once when it comes by push/pull",
         where="beliefs:Beliefs.hear_synced",
-        says="elif member.health is Health.ALIVE:",
-        lies="elif False:",
+        says="self._become_suspect(member, accuser, member.announcement.incarnation, now, because, short=True, spread=False)",
+        lies="self._become_dead(member, accuser, member.announcement.incarnation, now, because, spread=False)",
         stories=("hermit", "healed_partition"),
         seeds=True,
     ),

@@ -7,7 +7,7 @@ A file is a row of blocks with a blank line between; a block is one or more comm
 comments. Safety (checkers.py) holds after every event of every story. Commands:
 
     ring N [seed=N] [loss=P] [encrypted] [apart]   N hosts a, b, c …, each joining the one before; `apart`: none runs yet
-    start X… [join=Y] · crash X [lost|silent] · pause X · resume X · slow X SECONDS · starve X RUN_S STALL_S SECONDS [deaf] · depart X
+    start X… [join=Y] · crash X [lost|silent] · pause X… · sleep X… · resume X… · slow X SECONDS · starve X RUN_S STALL_S SECONDS [deaf] · depart X
     copy X NAME · restore X NAME · twin NEW NAME       a copy of X's disk; X restarts from it; it starts beside X as host NEW
     stranger NEW at X                                 somebody else on X's address
     cut X… | Y… · cut X > Y · cut X - Y · heal         sides, one way, one link
@@ -192,6 +192,11 @@ def _crash(story: Scenario, args: list[str]) -> None:
 def _pause(story: Scenario, args: list[str]) -> None:
     for host in story.some(args):
         host.pause()
+
+
+def _sleep(story: Scenario, args: list[str]) -> None:
+    for host in story.some(args):
+        host.pause(deaf=True)
 
 
 def _resume(story: Scenario, args: list[str]) -> None:
@@ -398,7 +403,7 @@ def _remove(story: Scenario, args: list[str]) -> None:
 
 
 COMMANDS: Final[dict[str, Callable[[Scenario, list[str]], list[str] | None]]] = {
-    "ring": _ring, "start": _start, "crash": _crash, "pause": _pause, "resume": _resume, "slow": _slow, "starve": _starve,
+    "ring": _ring, "start": _start, "crash": _crash, "pause": _pause, "sleep": _sleep, "resume": _resume, "slow": _slow, "starve": _starve,
     "depart": _depart, "copy": _copy, "restore": _restore, "twin": _twin, "stranger": _stranger, "cut": _cut, "heal": _heal,
     "faults": _faults, "publish": _publish, "withdraw": _withdraw, "apply": _apply, "large": _large, "burst": _burst,
     "dismiss": _dismiss, "forge": _forge, "key": _key, "run": _run, "until": _until, "view": _view, "record": _record,

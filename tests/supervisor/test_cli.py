@@ -88,6 +88,66 @@ def test_config_is_applied_from_standard_input_and_shown(host: Supervised) -> No
 
 
 @pytest.mark.slow
+def test_config_is_merged_explained_compared_and_reverted(host: Supervised, tmp_path: Path) -> None:
+    file = tmp_path / "change.toml"
+    file.write_text('stubborn = true\npassword = "hunter2"\n')
+    for text in ('word = "one"\n', 'word = "two"\n'):
+        done = stead(host.root, "config", "apply", "web.blue", "-m", "a try", stdin=text)
+        assert (done.returncode, "nobody runs web.blue" in done.stderr) == (0, True), done.stderr
+    done = stead(host.root, "config", "apply", "web.blue", str(file))
+    assert "version 3 of web.blue is applied" in done.stderr
+    assert "nothing is new: version 3" in stead(host.root, "config", "apply", "web.blue", str(file)).stderr
+    assert stead(host.root, "config", "apply", "web.blue", "--expect", "2", stdin="a = 1").returncode == 6
+    assert stead(host.root, "config", "apply", "web.blue", "two", "three").returncode == 2
+    assert stead(host.root, "config", "apply", "web.blue", "--replace", "--unset", "word").returncode == 2
+    assert stead(host.root, "config", "apply", "web.blue", "--unset", "password").returncode == 0
+    rows = json.loads(stead(host.root, "config", "history", "web.blue", "--json").stdout)["rows"]
+    assert [(row["version"], row["why"], row["changed"]) for row in rows] == [
+        (4, "", ["password"]),
+        (3, "", ["password", "stubborn"]),
+        (2, "a try", ["word"]),
+        (1, "a try", ["word"]),
+    ]
+    assert "a try" in stead(host.root, "config", "history", "web.blue").stdout
+    diff = stead(host.root, "config", "diff", "web.blue", "1", "2")
+    assert (diff.stdout, "no schema of it is known here" in diff.stderr) == ('word: "one" → "two"\n', True)
+    assert stead(host.root, "config", "diff", "web.blue", "1", "2", "3").returncode == 2
+    assert stead(host.root, "config", "diff", "web.blue", "9").returncode == 5
+    assert "version 5 of web.blue is applied" in stead(host.root, "config", "revert", "web.blue", "1").stderr
+    assert stead(host.root, "config", "show", "web.blue", "--effective").stdout == 'word = "one"\n'
+    why = stead(host.root, "config", "show", "web.blue", "--why", "word").stdout
+    assert why == 'version 5 of web.blue\t"one"\twins\n'
+    assert stead(host.root, "config", "show", "web.blue", "--why", "wrod").returncode == 5
+
+
+@pytest.mark.slow
+def test_files_are_uploaded_listed_and_removed(host: Supervised, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("a\n")
+    there = host.root.service("web") / "files" / "list.txt"
+    done = stead(host.root, "file", "upload", "web.default", str(file))
+    assert (done.returncode, "list.txt of web.default is version 1, 2 bytes" in done.stderr) == (0, True), done.stderr
+    host.until("it is there", there.exists)
+    assert "nothing is new" in stead(host.root, "file", "upload", "web.default", str(file)).stderr
+    assert stead(host.root, "file", "upload", "web.default", "1", str(file)).returncode == 6
+    assert stead(host.root, "file", "upload", "web.default", "7", str(file), "--name", "other.txt").returncode == 0
+    rows = json.loads(stead(host.root, "file", "list", "web.default", "--json").stdout)["rows"]
+    assert [(row["name"], row["version"], row["size"]) for row in rows] == [("list.txt", 1, 2), ("other.txt", 7, 2)]
+    assert stead(host.root, "file", "list", "web.default").stdout.startswith("list.txt\t1\t2\t")
+    for name in ("list.txt", "other.txt"):
+        assert stead(host.root, "file", "remove", "web.default", name).returncode == 0
+    host.until("it is gone", lambda: not there.exists())
+    assert stead(host.root, "file", "remove", "web.default", "list.txt").returncode == 5
+
+
+@pytest.mark.parametrize("arguments", [["--name", "../x"], ["--name", ".x"], ["--name", "a/b"], ["--name", ""], ["--name", "x" * 129]])
+def test_a_files_name_is_checked_before_anybody_is_asked(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "x").write_text("")
+    done = stead(Root(tmp_path), "file", "upload", "web.default", str(tmp_path / "x"), *arguments)
+    assert (done.returncode, "file name" in done.stderr, "Traceback" in done.stderr) == (3, True, False)
+
+
+@pytest.mark.slow
 def test_stop_and_start_wait_for_the_result(host: Supervised) -> None:
     assert json.loads(stead(host.root, "svc", "stop", "t/web", "--json").stdout)["state"] == "down"
     assert host.row("web")["state"] == "down"
