@@ -7,7 +7,8 @@ A file is a row of blocks with a blank line between; a block is one or more comm
 comments. Safety (checkers.py) holds after every event of every story. Commands:
 
     ring N [seed=N] [loss=P] [encrypted] [apart]   N hosts a, b, c …, each joining the one before; `apart`: none runs yet
-    start X… [join=Y] · crash X [lost|silent] · pause X… · sleep X… · resume X… · slow X SECONDS · starve X RUN_S STALL_S SECONDS [deaf] · depart X
+    start X… [join=Y] · crash X [lost|silent] · pause X… · sleep X… · resume X… · depart X
+    slow X SECONDS · starve X RUN_S STALL_S SECONDS [deaf]      asleep and deaf: what is sent meanwhile is lost
     copy X NAME · restore X NAME · twin NEW NAME       a copy of X's disk; X restarts from it; it starts beside X as host NEW
     stranger NEW at X                                 somebody else on X's address
     cut X… | Y… · cut X > Y · cut X - Y · heal         sides, one way, one link
@@ -21,6 +22,7 @@ comments. Safety (checkers.py) holds after every event of every story. Commands:
     view · record KEY · history KEY · refused X        what everybody holds; why X drops packets
     accused nobody · accused X…                       nobody (else) was held suspect or dead by anybody since the last time
     unharmed X… | Y…                                  nobody was held dead by its own side since the last time
+    spared X…                                         these were held dead by nobody since the last time
 
 `run` and `until` print what members came to believe, who believed it, in the order in which the first one did; never a time, so that a
 change of the timing does not touch every story: `within` is what holds the time.
@@ -398,6 +400,13 @@ def _unharmed(story: Scenario, args: list[str]) -> list[str]:
     return [f"NOT unharmed: dead was {', '.join(wrong)}"] if wrong else ["unharmed"]
 
 
+def _spared(story: Scenario, args: list[str]) -> list[str]:
+    """`spared X…`: nobody has held these dead since the last time."""
+    buried, story.buried = story.buried, {}
+    wrong = [f"{name} by {' '.join(sorted(buried[name]))}" for name in args if name in buried]
+    return [f"NOT spared: dead was {', '.join(wrong)}"] if wrong else ["spared"]
+
+
 def _remove(story: Scenario, args: list[str]) -> None:
     story.host(args[0]).apply(args[1], None)
 
@@ -407,7 +416,7 @@ COMMANDS: Final[dict[str, Callable[[Scenario, list[str]], list[str] | None]]] = 
     "depart": _depart, "copy": _copy, "restore": _restore, "twin": _twin, "stranger": _stranger, "cut": _cut, "heal": _heal,
     "faults": _faults, "publish": _publish, "withdraw": _withdraw, "apply": _apply, "large": _large, "burst": _burst,
     "dismiss": _dismiss, "forge": _forge, "key": _key, "run": _run, "until": _until, "view": _view, "record": _record,
-    "history": _history, "refused": _refused, "accused": _accused, "remove": _remove, "unharmed": _unharmed,
+    "history": _history, "refused": _refused, "accused": _accused, "remove": _remove, "unharmed": _unharmed, "spared": _spared,
 }  # fmt: skip
 
 

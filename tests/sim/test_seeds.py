@@ -71,7 +71,7 @@ def test_a_failure_says_how_to_replay_it(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "replay: python -m tests.sim.seeds --seed 7\n" in text
     with pytest.raises(Failed) as failed:
         run_seed(7, altered(7, {"loss": "0.5", "pause": "2"}))
-    assert "loss=0.5" in str(failed.value).split("replay: ")[1].splitlines()[0]
+    assert "pause=2" in str(failed.value).split("replay: ")[1].splitlines()[0]
 
 
 def test_the_command_runs_one_seed_twice_and_many_once(capsys: pytest.CaptureFixture[str]) -> None:
