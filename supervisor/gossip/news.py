@@ -4,7 +4,8 @@ Rules. An item is sent a bounded number of times by each member (formulas.retran
 those the newest. Classes go in order of urgency, but every fourth packet begins with records: no flood of membership news can starve
 them, and they cannot starve it (with one queue, a ring of 1,024 with 5 % loss delivered a record to 56 %). News of a member replaces
 older news of it; claims by different accusers stand beside each other, since they are counted. The queue is bounded: the most
-sent of the least urgent is dropped, and push/pull carries it.
+sent of the least urgent is dropped, and push/pull carries it. While more than FLOOD members are news (a healed partition, a fleet that
+is switched on), news of each is sent a quarter as often: else those who know it are told for minutes, and push/pull finds the rest.
 
 Not here: what is worth telling (beliefs.py, node.py), the packet itself (speaker.py).
 """
@@ -20,6 +21,8 @@ from supervisor.gossip.members import Member
 from supervisor.gossip.messages import Announcement, Claim, Notice, Record
 
 RECORDS_FIRST: Final = 4  # every fourth packet: a quarter of the bytes
+FLOOD: Final = 256  # announcements and suspicions that wait: some 50 packets to each listener
+FLOOD_SHARE: Final = 4  # by which they are then sent less often
 MISFITS: Final = 16  # items too large for what is left of a packet, before the next class is looked at
 SMALLEST: Final = 40  # bytes of the smallest item: with less room nothing is looked for
 
@@ -65,11 +68,12 @@ _RECORDS_FIRST: Final = (Urgency.RECORD, *_ORDER[:-1])
 class News:
     """The queue. `count` items of `size` bytes wait."""
 
-    __slots__ = ("_about", "_listener", "_packets", "_shelves", "count", "idle", "in_person", "size")
+    __slots__ = ("_about", "_lengths", "_listener", "_packets", "_shelves", "count", "idle", "in_person", "size")
 
     def __init__(self) -> None:
         # by urgency, then by how often it was sent: an ordered set, newest last
         self._shelves: tuple[list[dict[Item, None]], ...] = tuple([] for _ in Urgency)
+        self._lengths = [0] * len(Urgency)  # items of each class
         self._about: dict[bytes | str, list[Item]] = {}
         self._listener = 0
         self._packets = 0
@@ -77,6 +81,11 @@ class News:
         self.count = 0
         self.size = 0
         self.idle = True  # nothing waits; one look for those who are in a hurry
+
+    @property
+    def flooded(self) -> bool:
+        """There is more news of members than gossip can carry in a second or two."""
+        return self._lengths[Urgency.ARRIVAL] > FLOOD or self._lengths[Urgency.SUSPICION] > FLOOD
 
     def tell_in_person(self, member: Member) -> None:
         """A member is to be told that it is doubted, whoever else is."""
@@ -97,6 +106,7 @@ class News:
         item = Item(urgency, subject, value, size)
         self._about.setdefault(subject, []).append(item)
         self._shelve(item)
+        self._lengths[urgency] += 1
         self.count += 1
         self.size += size
         self.idle = False
@@ -149,6 +159,8 @@ class News:
         return room
 
     def _sent(self, item: Item, limit: int) -> None:
+        if self._lengths[item.urgency] > FLOOD and Urgency.SUSPICION <= item.urgency <= Urgency.ARRIVAL:
+            limit //= FLOOD_SHARE
         if item.sent + 1 >= limit:
             self._remove(item)
             return
@@ -168,6 +180,7 @@ class News:
         about.remove(item)
         if not about:
             del self._about[item.subject]
+        self._lengths[item.urgency] -= 1
         self.count -= 1
         self.size -= item.size
         self.idle = not self.count and not self.in_person

@@ -42,7 +42,7 @@ from supervisor.gossip.suspicion import NEVER
 
 CHORES_S: Final = 60.0  # between looks for members to forget: they have been dead for hours
 GOSSIP_MOST: Final = 32  # members that one push/pull may bring and gossip still repeats; more is spread by further push/pulls
-SETTLES: Final = 4  # periods after a push/pull that brought much, in which we go on comparing: much is on its way everywhere
+SETTLES: Final = 4  # periods after much was news, or a comparison then found a difference, in which we go on comparing
 GOODBYE: Final = 3  # times the fan-out: members that hear our goodbye at once
 _NOBODY: Final[dict[MemberId, Member]] = {}
 
@@ -232,6 +232,9 @@ class Node:
             self._streams.ping(probe.member, probe.seq, now)
         if self._rounds.next <= now:
             self._rounds.hold(now, detector.number())
+            if self.news.flooded:
+                self._settles_at = now + SETTLES * self._preset.period_s
+                self._compare_soon(now)
         self._rest = min(
             self._rounds.next,
             beliefs.suspicions.next,
@@ -358,7 +361,10 @@ class Node:
             self._detector.nacked(seq, member.id)
 
     def _settled(self, now: float) -> list[Effect]:
-        """As the end of a call that is not hot."""
+        """As the end of a call that is not hot. It may also be the first one after a sleep, which must not be hidden by looking at what is
+        due anew."""
+        if now > self._late:
+            self._wake(now)
         if self._beliefs.lost:
             self._member_of = _NOBODY.get  # nothing that comes is for us any more
             self._due = NEVER
@@ -506,7 +512,7 @@ class Node:
             beliefs.hear_synced(claim, now, newly=claim.subject in conversation.learned)
         self._holdings.hear(turn.records, now, conversation.member)
         if turn.announcements or turn.claims:  # who differed from one differs from others
-            if not few:
+            if not few or now < self._settles_at:
                 self._settles_at = now + SETTLES * self._preset.period_s
             self._compare_soon(now)
         return self._settled(now)
