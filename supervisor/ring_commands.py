@@ -14,7 +14,8 @@ from hart.errors import ConflictError, FormatError, LimitError, NotFoundError, U
 from hart.limits import RING_JOIN_S, RING_JOINS_MAX, RING_WHY_MAX
 from supervisor import clock, ring_view
 from supervisor.control import Say
-from supervisor.gossip.discovery.source import parse_peer, resolve
+from supervisor.gossip.discovery.names import resolve
+from supervisor.gossip.discovery.source import parse_peer
 from supervisor.gossip.members import Member
 from supervisor.gossip.messages import Address, Health, MemberId
 from supervisor.host import Host

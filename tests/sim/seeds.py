@@ -27,7 +27,7 @@ from tests.sim.ring import Ring
 from tests.sim.world import Trace
 
 HEALED_PERIODS: Final = 100  # until there must be one view and equal records: three push/pull periods and ten retries of the dead
-SETTLED_PERIODS: Final = 5  # and it must stay so
+SETTLED_PERIODS: Final = 12  # and it must stay so; longer than the probe of the illest member, which the faults may have begun
 JOINING_PERIODS: Final = 4  # before the faults begin: some hosts are still joining
 
 

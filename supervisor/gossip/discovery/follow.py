@@ -1,7 +1,8 @@
 """All sources at once: what any of them names is tried, for as long as nobody in the ring is there.
 
 Rules: a source that ends or fails is begun again after a while; the others do not notice. Candidates that are no living member's address
-are tried at once when they are new, then at a growing interval, and for ever: a peer that was named is never given up.
+are tried at once when they are new, then at a growing interval, and for ever: a peer that was named is never given up. No more than
+RING_JOINS_MAX are tried at once, chosen at random: more are greeted in vain, since the node remembers so many.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
-from hart.limits import DISCOVERY_S, JOIN_S
+from hart.limits import DISCOVERY_S, JOIN_S, RING_JOINS_MAX
 from supervisor.gossip.discovery.source import Source
 from supervisor.gossip.messages import Address
 
@@ -52,7 +53,7 @@ class Follow:
         while True:
             missing = frozenset().union(*self.found.values()).difference(self._known())
             if missing:
-                self._join(sorted(missing))
+                self._join(self._chance.sample(sorted(missing), min(len(missing), RING_JOINS_MAX)))
             try:
                 async with asyncio.timeout(wait_s * self._chance.uniform(0.8, 1.2)):
                     await self._news.wait()

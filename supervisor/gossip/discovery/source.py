@@ -7,8 +7,6 @@ key.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
 from typing import Protocol
@@ -21,10 +19,14 @@ Say = Callable[[str], None]
 
 
 class Source(Protocol):
-    """`name` is what people wrote, such as `--peer db-1`; `trouble` why it finds nothing, or empty."""
+    """One place to look."""
 
-    name: str
-    trouble: str
+    name: str  # what people wrote, such as `--peer db-1`
+
+    @property
+    def trouble(self) -> str:
+        """Why it finds nothing, or not all; else empty."""
+        ...
 
     def addresses(self) -> AsyncIterator[frozenset[Address]]:
         """Never ends by itself."""
@@ -62,7 +64,15 @@ def _is_v6(host: str) -> bool:
         return False
 
 
-async def resolve(host: str, port: int) -> frozenset[Address]:
-    """All addresses of a name, both families; OSError when there are none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return frozenset((str(info[4][0]), port) for info in found if "%" not in str(info[4][0]))
+class Trouble:
+    """What a source says of itself: each change once, never the same again."""
+
+    def __init__(self, say: Say, well: str) -> None:
+        self.text = ""
+        self._say, self._well = say, well
+
+    def is_now(self, text: str, again_s: float) -> None:
+        """Empty: there is none, or no more."""
+        if text != self.text:
+            self._say(f"{text}; asked again every {again_s:g} s" if text else self._well)
+        self.text = text

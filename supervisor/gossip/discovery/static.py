@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from hart.limits import DISCOVERY_S
-from supervisor.gossip.discovery.source import Say, parse_peer, resolve
+from supervisor.gossip.discovery.names import Names
+from supervisor.gossip.discovery.source import Say, Trouble, parse_peer
 from supervisor.gossip.messages import Address
 
 
@@ -14,22 +15,19 @@ class Static:
     """Each peer may be a name with many addresses: all of them are candidates."""
 
     def __init__(self, name: str, peers: Sequence[str], say: Say) -> None:
-        self.name, self.trouble = name, ""
+        self.name = name
         self._peers = [parse_peer(peer) for peer in peers]
-        self._say = say
+        self._names, self._trouble = Names(), Trouble(say, "all names are found again")
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble.text
 
     async def addresses(self) -> AsyncIterator[frozenset[Address]]:
         while True:
-            found: set[Address] = set()
-            troubles = []
-            for host, port in self._peers:
-                try:
-                    found |= await resolve(host, port)
-                except OSError as error:
-                    troubles.append(f"{host}: {error.strerror or error}")
-            trouble = "; ".join(troubles)
-            if trouble != self.trouble:
-                self._say(f"{trouble}; asked again every {DISCOVERY_S:g} s" if trouble else "all names are found again")
-            self.trouble = trouble
-            yield frozenset(found)
+            if early := self._names.at_once(self._peers):  # what can be said without waiting for name servers
+                yield early
+            found, troubles = await self._names.find(self._peers)
+            self._trouble.is_now("; ".join(troubles), DISCOVERY_S)
+            yield found
             await asyncio.sleep(DISCOVERY_S)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from hart.errors import UsageError
-from hart.limits import DISCOVERY_FILE_MAX, DISCOVERY_FILE_S, DISCOVERY_S
-from supervisor.gossip.discovery.source import Say, parse_peer, resolve
+from hart.limits import DISCOVERY_FILE_MAX, DISCOVERY_FILE_S, DISCOVERY_PEERS_MAX, DISCOVERY_S
+from supervisor.gossip.discovery.names import Names, Peer
+from supervisor.gossip.discovery.source import Say, Trouble, parse_peer
 from supervisor.gossip.messages import Address
 
 
-def parse_lines(text: str) -> tuple[list[tuple[str, int]], list[str]]:
+def parse_lines(text: str) -> tuple[list[Peer], list[str]]:
     """The peers, and what is wrong with the other lines."""
     peers, troubles = [], []
     for number, line in enumerate(text.splitlines(), 1):
@@ -21,48 +24,50 @@ def parse_lines(text: str) -> tuple[list[tuple[str, int]], list[str]]:
                 peers.append(parse_peer(peer))
             except UsageError as error:
                 troubles.append(f"line {number}: {error}")
-    return peers, troubles
+    if len(peers) > DISCOVERY_PEERS_MAX:
+        troubles.append(f"only the first {DISCOVERY_PEERS_MAX} of its {len(peers)} peers are tried")
+    return peers[:DISCOVERY_PEERS_MAX], troubles
 
 
 class WatchFile:
     """Looked at every few seconds; its names are resolved again less often."""
 
     def __init__(self, path: Path, say: Say) -> None:
-        self.name, self.trouble = f"--peer-watch-file {path}", ""
-        self._path, self._say = path, say
+        self.name = f"--peer-watch-file {path}"
+        self._path, self._names, self._trouble = path, Names(), Trouble(say, "all of it is understood again")
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble.text
 
     async def addresses(self) -> AsyncIterator[frozenset[Address]]:
         loop = asyncio.get_running_loop()
-        last, resolved_at = None, 0.0
+        last, asked_at = None, 0.0
         while True:
-            text, trouble = await asyncio.to_thread(self._read)
-            if text != last or loop.time() - resolved_at > DISCOVERY_S:
-                last, resolved_at = text, loop.time()
-                found, troubles = await self._find(text)
-                self._note("; ".join([trouble, *troubles] if trouble else troubles))
+            read = self._read()
+            if read != last or loop.time() - asked_at > DISCOVERY_S:
+                last, asked_at = read, loop.time()
+                text, trouble = read
+                peers, wrong = parse_lines(text)
+                if early := self._names.at_once(peers):
+                    yield early
+                found, unknown = await self._names.find(peers)
+                self._trouble.is_now("; ".join([*([trouble] if trouble else []), *wrong, *unknown]), DISCOVERY_S)
                 yield found
             await asyncio.sleep(DISCOVERY_FILE_S)
 
     def _read(self) -> tuple[str, str]:
+        """Its text, and what is wrong with the file."""
         try:
-            with self._path.open("rb") as file:
-                return file.read(DISCOVERY_FILE_MAX).decode(errors="replace"), ""
+            handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+            with open(handle, "rb") as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    return "", "is not a file"
+                data = file.read(DISCOVERY_FILE_MAX + 1)
         except FileNotFoundError:
             return "", ""
         except OSError as error:
             return "", f"cannot be read: {error.strerror}"
-
-    async def _find(self, text: str) -> tuple[frozenset[Address], list[str]]:
-        peers, troubles = parse_lines(text)
-        found: set[Address] = set()
-        for host, port in peers:
-            try:
-                found |= await resolve(host, port)
-            except OSError as error:
-                troubles.append(f"{host}: {error.strerror or error}")
-        return frozenset(found), troubles
-
-    def _note(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            self._say(trouble or "all of it is understood again")
-        self.trouble = trouble
+        if len(data) > DISCOVERY_FILE_MAX:
+            return "", f"has more than {DISCOVERY_FILE_MAX} bytes"
+        return data.decode(errors="replace"), ""

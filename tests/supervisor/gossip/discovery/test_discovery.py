@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from hart.errors import UsageError
+from hart.limits import DISCOVERY_FILE_MAX, DISCOVERY_PEERS_MAX, RING_JOINS_MAX
+from supervisor.gossip.discovery import watchfile
 from supervisor.gossip.discovery.follow import Follow
 from supervisor.gossip.discovery.mdns import Mdns
 from supervisor.gossip.discovery.source import parse_peer
@@ -21,9 +24,12 @@ from supervisor.gossip.messages import Address
 WAIT_S = 20.0
 
 
-async def first(source: AsyncIterator[frozenset[Address]]) -> frozenset[Address]:
+async def until(source: AsyncIterator[frozenset[Address]], wanted: Iterable[Address], said: Sequence[str] = (), times: int = 0) -> None:
+    """Listen until a source tells exactly these, and so many troubles have been said."""
     async with asyncio.timeout(WAIT_S):
-        return await anext(source)
+        async for found in source:
+            if found == frozenset(wanted) and len(said) >= times:
+                return
 
 
 @pytest.mark.parametrize(
@@ -68,24 +74,51 @@ def test_a_watched_file_has_a_peer_a_line_and_comments() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_watched_file_is_read_when_it_appears_and_when_it_changes(tmp_path: Path) -> None:
+async def test_a_watched_file_is_read_when_it_appears_and_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchfile, "DISCOVERY_FILE_S", 0.02)
     path, said = tmp_path / "peers", list[str]()
     source = WatchFile(path, said.append).addresses()
-    assert await first(source) == frozenset()
+    await until(source, [])
     path.write_text("127.0.0.1:7001\n")
-    assert await first(source) == {("127.0.0.1", 7001)}
+    await until(source, [("127.0.0.1", 7001)])
     path.write_text("127.0.0.1:7001\n[::1]:7002\nnot a peer\n")
-    assert await first(source) == {("127.0.0.1", 7001), ("::1", 7002)}
+    await until(source, [("127.0.0.1", 7001), ("::1", 7002)], said, 1)
     assert len(said) == 1
     assert "line 3" in said[0]
+    path.unlink()
+    await until(source, [])
+    assert said[1:] == ["all of it is understood again"]
     await source.aclose()  # type: ignore[attr-defined]
+
+
+def test_a_watched_file_of_endless_lines_is_cut() -> None:
+    """Each peer costs a question to the name servers."""
+    peers, troubles = parse_lines("\n".join(f"db-{number}" for number in range(DISCOVERY_PEERS_MAX + 1)))
+    assert len(peers) == DISCOVERY_PEERS_MAX
+    assert "only the first" in troubles[0]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["directory", "pipe", "large"])
+async def test_what_is_no_file_of_peers_is_said_and_holds_nobody_up(tmp_path: Path, kind: str) -> None:
+    path, said = tmp_path / "peers", list[str]()
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.write_bytes(b"#" * (DISCOVERY_FILE_MAX + 1))
+    source = WatchFile(path, said.append)
+    await until(source.addresses(), [], said, 1)
+    assert "asked again" in said[0]
 
 
 @pytest.mark.asyncio
 async def test_a_name_that_is_not_found_is_said_and_costs_only_itself() -> None:
     said = list[str]()
     source = Static("--peer", ["127.0.0.1:7001", "no-such-host.invalid"], said.append)
-    assert await first(source.addresses()) == {("127.0.0.1", 7001)}
+    await until(source.addresses(), [("127.0.0.1", 7001)], said, 1)
     assert len(said) == 1
     assert "no-such-host.invalid" in said[0] and source.trouble  # noqa: PT018
 
@@ -122,6 +155,22 @@ async def test_all_sources_are_tried_until_somebody_is_there_and_again_when_nobo
     await asyncio.wait([task])
     assert tried[:2] == [[there], [there]]
     assert follow.found == {"a": {here}, "b": {there}}
+
+
+@pytest.mark.asyncio
+async def test_of_many_addresses_only_as_many_are_greeted_at_once_as_are_remembered() -> None:
+    """And others the next time: in the end everybody was tried."""
+    many = frozenset((f"10.0.0.{number}", 9638) for number in range(200))
+    tried: list[list[Address]] = []
+    follow = Follow([Told("a", *many)], join=lambda addresses: tried.append(list(addresses)), known=list, chance=random.Random(1))
+    task = asyncio.get_running_loop().create_task(follow.run())
+    async with asyncio.timeout(WAIT_S):
+        while not tried:  # noqa: ASYNC110  the first try comes in the next turn of the loop
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert len(tried[0]) == len(set(tried[0])) == RING_JOINS_MAX
+    assert tried[0] != sorted(tried[0])
 
 
 @pytest.mark.slow
