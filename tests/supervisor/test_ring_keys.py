@@ -108,14 +108,13 @@ async def test_add_is_done_when_the_living_members_have_it(found: House) -> None
     """It waits for their facts, and not for those who are dead."""
     meet(found, 2, "h2", found.ring.keyring)
     meet(found, 3, "h3", found.ring.keyring, Health.DEAD)
-    found.tasks.create_task(follow(found, MemberKey(bytes([2]) * 31 + b"\0")))
+    found.tasks.create_task(follow(found, found.ring.keyring, MemberKey(bytes([2]) * 31 + b"\0")))
     result, _ = await told(found, "add", wait_s=30)
     assert (result["waiting_for"], result["members"]) == ([], 2)
 
 
-async def follow(found: House, key: MemberKey) -> None:
-    """A member that does as this one does, a moment later."""
-    before = found.ring.keyring
+async def follow(found: House, before: Keyring, key: MemberKey) -> None:
+    """A member that does as this one does, a moment later; `before` is from when nothing was asked yet, which this task may be late for."""
     while found.ring.keyring is before:
         await found.changed.wait()
     tell(found, key, found.ring.keyring, 2)
