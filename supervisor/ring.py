@@ -17,7 +17,8 @@ from typing import Any
 
 from hart.errors import ConflictError, StorageError, UnavailableError
 from hart.files import storage, write_atomic
-from hart.limits import RING_SAVE_S, RING_STIR_S
+from hart.keys import KeyCache
+from hart.limits import RING_LOOK_S, RING_SAVE_APART_S, RING_SAVE_S, RING_STIR_S
 from supervisor import clock
 from supervisor.gossip.codec import Codec
 from supervisor.gossip.discovery.follow import Follow
@@ -27,13 +28,29 @@ from supervisor.gossip.discovery.sources import parse_source
 from supervisor.gossip.discovery.static import Static
 from supervisor.gossip.discovery.watchfile import WatchFile
 from supervisor.gossip.driver import Driver
+from supervisor.gossip.identity import member_id
 from supervisor.gossip.keyring import Keyring
-from supervisor.gossip.messages import Address, Cloned, Dismissed, Effect, Expired, Learned, MemberId, Noted, Record, Seen
+from supervisor.gossip.messages import (
+    Address,
+    Announcement,
+    Cloned,
+    Dismissed,
+    Effect,
+    Expired,
+    Health,
+    Learned,
+    MemberId,
+    Noted,
+    Record,
+    Seen,
+)
 from supervisor.gossip.node import Node
 from supervisor.gossip.presets import PRESETS
 from supervisor.gossip.records import Records
+from supervisor.gossip.rotation import DOCUMENT
 from supervisor.gossip.sockets import Sockets, open_sockets
 from supervisor.gossip.store import RingStore, Saved
+from supervisor.ring_keychain import Keychain
 from supervisor.settings import RingSettings, Settings, show_address
 
 
@@ -48,11 +65,12 @@ class Ring:
         saved: Saved,
         records: Records,
         *,
+        cache: KeyCache,
         tasks: asyncio.TaskGroup,
         say: Callable[[str, str], None],
     ) -> None:
         """Takes the address at once, since services are told of it; UnavailableError when it is taken."""
-        self.settings, self.keyring, self.store, self.records = settings, keyring, store, records
+        self.settings, self.store, self.records = settings, store, records
         self.name, self.encrypted = settings.ring.name, bool(settings.ring.name)
         self.identity = store.identity()
         for complaint in self.identity.complaints:
@@ -74,6 +92,8 @@ class Ring:
         self._sockets = None if self.departed else bind(settings.ring, say)
         self.address = settings.ring.listen if self._sockets is None else self._sockets.address
         self.codec = Codec(keyring, secrets.token_bytes)
+        self.keys = Keychain(self.codec, cache, say)
+        self._changed, self._heard, self._saved_at = False, False, float("-inf")  # who is there
         self.node = self._make_node()
 
     # --- life
@@ -98,7 +118,9 @@ class Ring:
         must be another member; `facts` are this member's."""
         self._stir, self._end, self._facts = stir, end, facts
         self._tasks.create_task(self._write(), name="ring documents")
-        self._tasks.create_task(self._save(), name="ring members")
+        self._tasks.create_task(self._look_after(), name="ring members")
+        if (keys := self.records.get(DOCUMENT)) is not None:
+            self._unwritten.put_nowait(keys)  # its keys may have missed the key cache
         if self._sockets is None:
             self._say("ring", f"this host does not take part: {self.departed}; stead ring join brings it back")
         else:
@@ -141,6 +163,10 @@ class Ring:
         ]
 
     @property
+    def keyring(self) -> Keyring:
+        return self.codec.keyring
+
+    @property
     def drops(self) -> dict[str, int]:
         return self.driver.drops if self.driver is not None else {}
 
@@ -159,7 +185,7 @@ class Ring:
     def publish(self) -> None:
         """Tell what this member's facts are now."""
         if self.driver is not None:
-            self.driver.do(self.node.publish(self._facts(), clock.now()))
+            self.driver.do(self.node.publish(self._facts() | self.keys.told, clock.now()))
 
     async def put(self, key: str, body: bytes | None, *, expect: int | None, revision: int | None = None) -> Record:
         """Propose a document: durable here, then told. ConflictError when it is not, or no longer, the newest."""
@@ -206,11 +232,6 @@ class Ring:
         self._do(self.node.adopt(record, clock.now()))
         return record
 
-    def set_keyring(self, keyring: Keyring) -> None:
-        self.keyring = keyring
-        self.codec.keyring = keyring
-        self.publish()
-
     # --- what the node says
 
     def _do(self, effects: Sequence[Effect]) -> None:
@@ -223,6 +244,7 @@ class Ring:
     def _hear(self, effect: Effect) -> None:
         match effect:
             case Seen(member, health, because):
+                self._changed = self._heard = True
                 self.because.pop(member, None)
                 if health is not None:
                     self.because[member] = because
@@ -230,6 +252,8 @@ class Ring:
                 self._say(self._text(member), f"{word}: {because}")
                 self._stir_soon()
             case Learned(record):
+                if record.key == DOCUMENT:
+                    self.keys.adopt(record, self._text(member_id(record.author)))
                 if not record.key.startswith("member/"):
                     self._unwritten.put_nowait(record)
                 self._stir_soon()
@@ -266,16 +290,36 @@ class Ring:
         """Others' documents, one after the other."""
         while True:
             record = await self._unwritten.get()
-            self._try(await asyncio.to_thread(attempt, self.store.write, record))
+            trouble = await asyncio.to_thread(attempt, self.store.write, record)
+            self._try(trouble)
+            if record == self.records.get(DOCUMENT) and await self.keys.keep(record, stored=not trouble):
+                self.publish()
 
-    async def _save(self) -> None:
+    async def _look_after(self) -> None:
+        """What is looked at now and then: who is there goes to disk soon after it has changed, else seldom."""
         while True:
-            await asyncio.sleep(RING_SAVE_S)
-            self._save_members()
+            await asyncio.sleep(RING_LOOK_S)
+            self.keys.wonder(self.node.counters.get("refused key", 0))
+            if clock.now() - self._saved_at < (RING_SAVE_APART_S if self._changed else RING_SAVE_S):
+                continue
+            self._saved_at = clock.now()
+            if (known := self._worth_asking()) is not None:
+                self._changed = False
+                self._try(await asyncio.to_thread(attempt, self.store.save_members, known))
+            if self.keys.untold is not None:
+                self._unwritten.put_nowait(self.keys.untold)
+
+    def _worth_asking(self) -> list[Announcement] | None:
+        """Whom a restart should greet: who lives, or where nobody else does, who may come back. None while nobody has been heard of: then
+        the list of the time before is still the best."""
+        others = [member for member in self.node.members if member is not self.node.members.me]
+        living = [member for member in others if member.health in (Health.ALIVE, Health.SUSPECT)]
+        found = living or [member for member in others if member.health is Health.DEAD]
+        return [member.announcement for member in found] if found or self._heard else None
 
     def _save_members(self) -> None:
-        living = [member.announcement for member in self.node.members.alive() if member is not self.node.members.me]
-        self._try(attempt(self.store.save_members, living))
+        if (known := self._worth_asking()) is not None:
+            self._try(attempt(self.store.save_members, known))
 
     def _try(self, trouble: str) -> None:
         if trouble != self.trouble and trouble:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hart.errors import ConflictError, FormatError, LimitError, NotFoundError, UnavailableError, UsageError
 from hart.limits import RING_JOIN_S, RING_JOINS_MAX, RING_WHY_MAX
-from supervisor import clock, ring_view
+from supervisor import clock, ring_keys, ring_view
 from supervisor.control import Say
 from supervisor.gossip.discovery.names import resolve
 from supervisor.gossip.discovery.source import parse_peer
@@ -166,4 +166,5 @@ COMMANDS: Final[dict[str, Command]] = {
     "ring records": records,
     "ring join": join,
     "ring depart": depart,
+    **ring_keys.COMMANDS,
 }

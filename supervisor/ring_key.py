@@ -1,7 +1,6 @@
-"""Which ring this host takes part in, and with which keys it begins. Reads the key cache only; no supervisor is needed.
+"""Which ring this host takes part in. Reads the key cache only; no supervisor is needed. With which keys it begins: ring_keyfiles.py.
 
-Rules: the ring that was named; else the only one whose key is in the cache; else none, and then there is only loopback. The latest revision
-seals, as with Habitat; four earlier ones still open, so that keys which are carried from host to host can be changed one host at a time.
+Rules: the ring that was named; else the only one whose key is in the cache; else none, and then there is only loopback.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from collections.abc import Mapping
 
 from hart.errors import NotFoundError, TrustError, UsageError
 from hart.keys import KeyCache, KeyKind, RingKey, parse_key
-
-KEPT = 4  # earlier revisions that still open
 
 
 def choose_ring(cache: KeyCache, option: str | None, environ: Mapping[str, str]) -> str:
@@ -35,14 +32,3 @@ def choose_ring(cache: KeyCache, option: str | None, environ: Mapping[str, str])
     if len(names) > 1:
         raise UsageError("ring", f"there are keys of several: {', '.join(names)}", next="say which: --ring NAME")
     return names[0] if names else ""
-
-
-def ring_keys(cache: KeyCache, name: str) -> list[bytes]:
-    """The ring's raw keys, latest first, at most five."""
-    entries = [entry for entry in cache.list() if entry.kind is KeyKind.RING and entry.key.name == name]
-    found = []
-    for entry in sorted(entries, key=lambda entry: entry.key.revision, reverse=True)[: KEPT + 1]:
-        key = cache.load(entry.key, KeyKind.RING)
-        assert isinstance(key, RingKey)
-        found.append(key.raw)
-    return found

@@ -104,7 +104,8 @@ async def remove(host: Host, request: Request, say: Say) -> dict[str, Any]:
 
 
 def current(host: Host, say: Say | None = None) -> RingKeys:
-    """The ring's keys; of a ring that has never changed them, or has a document that nobody can read, this member's own."""
+    """The ring's keys; of a ring that has never changed them, or has a document that nobody can read, this member's own. One that
+    was brought by hand and is in use here belongs to them."""
     keyring = host.ring.keyring
     try:
         found = document_of(host.ring.node.records) if keyring.primary is not None else None
@@ -112,9 +113,8 @@ def current(host: Host, say: Say | None = None) -> RingKeys:
         found = None
         if say is not None:
             say(f"the ring's document cannot be read and is replaced: {error}")
-    if found is not None:
-        return found
-    return rotation.as_document(keyring, {each.raw: each.revision for each in issued(cache_of(host), host.ring.name)})
+    revisions = {each.raw: each.revision for each in issued(cache_of(host), host.ring.name)}
+    return rotation.as_used(found, keyring, revisions) if found is not None else rotation.as_document(keyring, revisions)
 
 
 def cache_of(host: Host) -> KeyCache:

@@ -22,6 +22,7 @@ from supervisor.gossip.members import Member, Members
 from supervisor.gossip.messages import Address, Announcement, Health, MemberId, Record
 from supervisor.gossip.news import News
 from supervisor.gossip.records import Records, content_hash
+from supervisor.gossip.rotation import DOCUMENT, MISSED
 from supervisor.settings import show_address
 from supervisor.view import plain
 
@@ -37,7 +38,7 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "magic": ("something that is no member of a ring, or of another version of Stead, sends to this port", "which hosts do? see its logs"),
     "purpose": ("bytes of a stream came as a packet, or the reverse: somebody plays with recorded ones", "a few are harmless"),
     "ring": ("members of a ring with another name reach this port", "stead ring status there: is it the ring that you meant?"),
-    "key": ("somebody seals with a key that is not here", "stead ring key list, here and there"),
+    "key": MISSED,
     "tag": ("packets were altered on their way, or forged", "a few are harmless; many are an attack or a broken network"),
     "plain": ("one side has a ring key and the other has none", "stead ring key list, here and there"),
     "size": ("packets are cut or too long: a path that breaks large ones", "is the MTU between the hosts below 1,500?"),
@@ -232,6 +233,8 @@ def records(seen: RingSeen, prefix: str = "", *, reveal: bool = False) -> tuple[
         if reveal:
             room -= len(record.body or b"")
             row["body"] = readable(record.body or b"") if room >= 0 else None
+            if key == DOCUMENT:  # whoever looks at records is not thereby handed the ring
+                row["body"] = "the ring's keys, which are not shown: stead ring key list"
         rows.append(row)
     return rows, len(keys) - len(rows)
 

@@ -32,14 +32,14 @@ from supervisor.census import Sys
 from supervisor.control import Control
 from supervisor.depots import Depots
 from supervisor.gateway import Gateway, gateway_of
-from supervisor.gossip.keyring import Keyring, ring_id
+from supervisor.gossip.keyring import ring_id
 from supervisor.gossip.records import Records
 from supervisor.gossip.store import RingStore, Saved
 from supervisor.groups import Groups
 from supervisor.host import Host
 from supervisor.journal import Journal
 from supervisor.ring import Ring, own_ip
-from supervisor.ring_key import ring_keys
+from supervisor.ring_keyfiles import first_keyring
 from supervisor.ringfiles import RingFiles
 from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings, parse
@@ -177,13 +177,12 @@ def make_host(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup
         journal.write("ring", subject, because)
 
     cache, store = KeyCache.choose(settings.root, environ), RingStore(settings.ring_state)
-    keys = ring_keys(cache, settings.ring.name) if settings.ring.name else []
-    keyring = Keyring(settings.ring.name, keys[0] if keys else None, tuple(keys[1:]))
-    records, saved = restore(store, keyring.ring_id)
-    for complaint in saved.complaints:
-        say("ring", complaint)
+    records, saved = restore(store, ring_id(settings.ring.name))
+    keyring, complaint = first_keyring(cache, settings.ring.name, records)
+    for trouble in [*saved.complaints, *([complaint] if complaint else [])]:
+        say("ring", trouble)
     place = bare_place(settings, environ, records)
-    ring = Ring(settings, keyring, store, saved, records, tasks=tasks, say=say)
+    ring = Ring(settings, keyring, store, saved, records, cache=cache, tasks=tasks, say=say)
     host = Host(
         settings=settings,
         tree=place.tree,

@@ -7,9 +7,11 @@ Rules: a key is added (everybody can open with it), then used (everybody seals w
 the members that live are seen to have taken the one before, unless it is forced, and who is away is named. A new key has a later revision
 than all before it, so that "the latest" of a key cache never leads back. A member takes the document as it is; keys of its own that the
 document does not know still open for it, removed ones never again.
-Who has missed all three steps can neither be understood nor understand: it needs the key by hand (MISSED).
+Who was away while a key was added and used does not understand the others, and after the removal they do not understand it either: it needs
+the key by hand (MISSED).
 
-The document travels sealed like everything else: whoever has an old key and the traffic of those days also has the new one (SECURITY.md).
+The document travels sealed like everything else: whoever has an old key and the traffic of those days also has the new one. Against them
+keys are changed by hand, on all hosts, and then the old one is removed (SECURITY.md).
 Not here: what is kept on disk (ring_keyfiles.py), the commands (ring_keys.py).
 """
 
@@ -201,6 +203,15 @@ def as_document(keyring: Keyring, revisions: Mapping[bytes, str]) -> RingKeys:
     if keyring.primary is None:
         raise ConflictError("ring", "has no key, and cannot get one while it runs", next="stead ring key generate NAME, then restart")
     return RingKeys(keyring.primary_id, _sorted(Issued(revisions.get(raw, "0" * 14), raw) for raw in keyring.keys))
+
+
+def as_used(document: RingKeys, keyring: Keyring, revisions: Mapping[bytes, str]) -> RingKeys:
+    """The document, or where this process began with a key that was brought by hand (see `begin`), how it goes on from there: never back to
+    the key that was given up."""
+    if keyring.primary is None or document.get(keyring.primary_id) is not None:
+        return document
+    own = Issued(revisions.get(keyring.primary, "0" * 14), keyring.primary)
+    return replace(document, primary=own.id, keys=_sorted([own, *document.keys[: RING_KEYS_MAX - 1]]))
 
 
 def add(keys: RingKeys, new: Issued) -> RingKeys:

@@ -11,7 +11,9 @@ from hart.keys import KeyCache, generate_ring_key, generate_signing_pair
 from hart.root import Root
 from supervisor import settings
 from supervisor.cli_ring_options import NAMES, http_settings, ring_settings
-from supervisor.ring_key import choose_ring, ring_keys
+from supervisor.gossip.records import Records
+from supervisor.ring_key import choose_ring
+from supervisor.ring_keyfiles import first_keyring
 from supervisor.settings import HttpSettings, RingSettings, Settings, parse_address, show_address
 
 NONE = dict.fromkeys(NAMES) | {"peers": (), "sources": ()}
@@ -83,7 +85,7 @@ def test_a_key_from_the_environment_is_kept_in_the_cache(root: Root) -> None:
     key = generate_ring_key("prod", "20260101000000")
     cache = KeyCache(root.keys)
     assert choose_ring(cache, None, {"HAB_RING_KEY": key.text()}) == "prod"
-    assert ring_keys(cache, "prod") == [key.raw]
+    assert keys_of(cache) == (key.raw,)
     secret = generate_signing_pair("prod", "20260101000000")
     with pytest.raises(TrustError, match="not a ring key"):
         choose_ring(cache, None, {"STEAD_RING_KEY": secret.text()})
@@ -91,7 +93,12 @@ def test_a_key_from_the_environment_is_kept_in_the_cache(root: Root) -> None:
 
 def test_the_latest_revision_seals_and_four_earlier_ones_open(root: Root) -> None:
     raws = [add_key(root, "prod", f"2026010100000{number}") for number in range(7)]
-    assert ring_keys(KeyCache(root.keys), "prod") == raws[:1:-1]
+    assert keys_of(KeyCache(root.keys)) == tuple(raws[:1:-1])
+
+
+def keys_of(cache: KeyCache) -> tuple[bytes, ...]:
+    """Of a process that starts now."""
+    return first_keyring(cache, "prod", Records(b"ringring"))[0].keys
 
 
 def test_a_gateway_beyond_loopback_needs_a_token_or_somebody_who_says_so() -> None:
