@@ -204,6 +204,7 @@ RING_FETCH_KEYS: Final = 256  # records fetched over one stream: their keys fit 
 RING_KEY_TEXT_MAX: Final = 512  # characters of a record's key: a group, a file's name, and their words
 RING_SAVE_S: Final = 30.0  # between writes of who is there: it only tells a restarted host whom to ask; Habitat's figure
 RING_LOOK_S: Final = 2.0  # between looks whether that is to be written: a host that joined and crashed soon after knows whom to ask
+RING_ALONE_S: Final = 10.0  # without an answer from anybody until a person is told: names are looked up by then, two wan periods are over
 RING_SAVE_APART_S: Final = 10.0  # between two such writes in a ring that comes and goes: a megabyte each, at 1,024 members
 RING_STIR_S: Final = 0.05  # many changes of one moment are one for the services: a member that joins brings a dozen facts
 RING_DRAIN: Final = 64  # datagrams of one wake-up that a node is given: some 10 ms at most, then services and commands have their turn

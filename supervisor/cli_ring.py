@@ -38,6 +38,8 @@ def screen(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     if found["departed"]:
         shown["departed"] = [f"this host takes no part: {found['departed']}", "to come back: stead ring join ADDRESS"]
+    if found.get("alone"):
+        shown["alone"] = found["alone"]
     counted = ", ".join(f"{counts[word]} {word}" for word in COUNTED if counts[word] or word == "alive")
     shown["members"] = f"{counted}, when this host left" if found["departed"] else counted
     if away:

@@ -18,7 +18,7 @@ from typing import Any
 from hart.errors import ConflictError, StorageError, UnavailableError
 from hart.files import storage, write_atomic
 from hart.keys import KeyCache
-from hart.limits import RING_LOOK_S, RING_SAVE_APART_S, RING_SAVE_S, RING_STIR_S
+from hart.limits import RING_ALONE_S, RING_LOOK_S, RING_SAVE_APART_S, RING_SAVE_S, RING_STIR_S
 from supervisor import clock
 from supervisor.gossip.codec import Codec
 from supervisor.gossip.discovery.follow import Follow
@@ -51,6 +51,7 @@ from supervisor.gossip.rotation import DOCUMENT
 from supervisor.gossip.sockets import Sockets, open_sockets
 from supervisor.gossip.store import RingStore, Saved
 from supervisor.ring_keychain import Keychain
+from supervisor.ring_view import why_alone
 from supervisor.settings import RingSettings, Settings, show_address
 
 
@@ -94,6 +95,7 @@ class Ring:
         self.codec = Codec(keyring, secrets.token_bytes)
         self.keys = Keychain(self.codec, cache, say)
         self._changed, self._heard, self._saved_at = False, False, float("-inf")  # who is there
+        self.alone = False  # somebody should be there, and nobody has answered
         self.node = self._make_node()
 
     # --- life
@@ -300,6 +302,7 @@ class Ring:
         while True:
             await asyncio.sleep(RING_LOOK_S)
             self.keys.wonder(self.node.counters.get("refused key", 0))
+            self._look_for_company()
             if clock.now() - self._saved_at < (RING_SAVE_APART_S if self._changed else RING_SAVE_S):
                 continue
             self._saved_at = clock.now()
@@ -308,6 +311,16 @@ class Ring:
                 self._try(await asyncio.to_thread(attempt, self.store.save_members, known))
             if self.keys.untold is not None:
                 self._unwritten.put_nowait(self.keys.untold)
+
+    def _look_for_company(self) -> None:
+        """Members who cannot open what we seal are as silent as those who are not there: a person may know."""
+        me = self.node.me
+        named = {each for found in (self.follow.found.values() if self.follow is not None else ()) for each in found}
+        expected = self.had_company or bool(named - {self.address, (me.host, me.port)})
+        alone = expected and self.driver is not None and not self._heard and clock.now() - self.node.members.me.since >= RING_ALONE_S
+        if alone and not self.alone:
+            self._say("ring", "; next: ".join(why_alone(self.encrypted)))
+        self.alone = alone
 
     def _worth_asking(self) -> list[Announcement] | None:
         """Whom a restart should greet: who lives, or where nobody else does, who may come back. None while nobody has been heard of: then

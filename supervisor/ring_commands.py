@@ -65,7 +65,9 @@ async def join(host: Host, request: Request, say: Say) -> dict[str, Any]:
         if (left := deadline - clock.now()) <= 0:
             refused = ring_view.refused(ring)
             raise UnavailableError(
-                f"ring at {', '.join(wanted)}", f"no member has answered{hint(refused_before, refused)}", next="stead ring status"
+                f"ring at {', '.join(wanted)}",
+                f"no member has answered{hint(refused_before, refused, encrypted=ring.encrypted)}",
+                next="stead ring status, here and there",
             )
         ring.join(sorted(found))
         await host.changed.until(lambda: bool(met_at(host, found, before)), min(left, GREET_S))
@@ -102,11 +104,12 @@ def met_at(host: Host, addresses: frozenset[Address], before: frozenset[MemberId
     return [each for each in living if each.id not in before or each.address in addresses]
 
 
-def hint(before: dict[str, int], after: dict[str, int]) -> str:
-    """What was refused meanwhile is most likely the answer."""
+def hint(before: dict[str, int], after: dict[str, int], *, encrypted: bool) -> str:
+    """What was refused meanwhile is most likely the answer. Who cannot open what we seal says nothing."""
     rising = [reason for reason, count in after.items() if count > before.get(reason, 0)]
     causes = [ring_view.CAUSES[reason][0] for reason in rising if reason in ring_view.CAUSES]
-    return f", but {'; '.join(causes)}" if causes else ""
+    silent = "; a member whose ring key is another one does not: stead ring key list, here and there" if encrypted else ""
+    return f", but {'; '.join(causes)}" if causes else silent
 
 
 async def depart(host: Host, request: Request, say: Say) -> dict[str, Any]:

@@ -59,6 +59,13 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "full": ("there are more members than this one holds", "stead ring depart MEMBER for those that are gone"),
 }
 
+# Where nobody answers, and somebody should. With keys they may well be there: members drop what they cannot open, and do not answer it.
+ALONE: Final = ("nobody who should be there has answered yet: they are down, or the network is in between", "stead ring status, there")
+ALONE_SEALED: Final = (
+    "nobody who should be there has answered yet: they are down, the network is in between, or their key was changed without this host",
+    MISSED[1],
+)
+
 
 class NodeSeen(Protocol):
     """The parts of a node that are shown."""
@@ -88,6 +95,7 @@ class RingSeen(Protocol):
     name: str
     encrypted: bool
     departed: str  # why this host takes no part; empty: it does
+    alone: bool  # somebody should be there, and nobody has answered
 
     @property
     def address(self) -> Address: ...
@@ -134,6 +142,7 @@ def status(seen: RingSeen, now: float, at: At) -> dict[str, Any]:
         "key": seen.keyring.primary_id.hex() if seen.encrypted else None,
         "other_keys": [each.hex() for each in seen.keyring.key_ids if each != seen.keyring.primary_id],
         "departed": seen.departed or None,
+        "alone": "; next: ".join(why_alone(seen.encrypted)) if seen.alone else None,
         "score": node.score,
         "counts": health_counts(node.members),
         "away": [member_row(seen, each, now, at) for each in worst[:RING_SHOWN]],
@@ -144,6 +153,11 @@ def status(seen: RingSeen, now: float, at: At) -> dict[str, Any]:
         "records": record_counts(node.records),
         "counters": dict(sorted(node.counters.items())),
     }
+
+
+def why_alone(encrypted: bool) -> tuple[str, str]:
+    """The cause, and what to do."""
+    return ALONE_SEALED if encrypted else ALONE
 
 
 def health_counts(found: Iterable[Member]) -> dict[str, int]:

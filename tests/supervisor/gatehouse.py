@@ -120,7 +120,7 @@ class HouseRing:
         self.encrypted = encrypted
         self.keyring = Keyring(self.name, *((KEYS[0], (KEYS[1],)) if encrypted else ()))
         self.address: Address = ("192.0.2.1", 9638)
-        self.departed = ""
+        self.departed, self.alone = "", False
         self.drops: dict[str, int] = {}
         self.discovery: list[dict[str, Any]] = []
         self.because: dict[MemberId, str] = {}

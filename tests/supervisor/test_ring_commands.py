@@ -15,6 +15,7 @@ from hart.errors import ConflictError, LimitError, NotFoundError, UnavailableErr
 from hart.limits import RING_SHOWN_BYTES
 from supervisor import cli_ring, clock, ring_commands, ring_view
 from supervisor.gossip.messages import Health
+from supervisor.gossip.rotation import MISSED
 from supervisor.request import Request
 from tests.supervisor.gatehouse import House, house
 
@@ -72,7 +73,7 @@ async def test_whatever_is_wrong_has_its_reason_and_the_next_command(found: Hous
     assert "dead for 2 min: suspected for 4.1 s" in dead
     assert departed.startswith("h2 (")
     assert screen["discovery"] == ["dns:ring.example: no such name", "--peer h3: 1 address"]
-    assert "  next: stead ring key list, here and there" in screen["refused"]
+    assert f"  next: {MISSED[1]}" in screen["refused"]
     assert any(line.startswith("2 tag in 5 min: ") for line in screen["refused"])
     assert any(line.startswith("1 send ENETUNREACH in 5 min: ") for line in screen["refused"])
     assert "ConnectionRefused" not in str(screen)
