@@ -59,7 +59,9 @@ async def add(host: Host, request: Request, say: Say) -> dict[str, Any]:
         new = Issued(revision, generate_ring_key(host.ring.name, revision).raw)
     await propose(host, rotation.add(keys, new))
     say(f"key {new.id.hex()} is on its way; nobody seals with it yet")
-    return await settled(host, request, say, new, lambda: rotation.without(new.id, uses(host), living(host)), "have it")
+    done = await settled(host, request, say, new, lambda: rotation.without(new.id, uses(host), living(host)), "have it")
+    say(f"to seal with it: stead ring key use {new.id.hex()}")
+    return done
 
 
 async def use(host: Host, request: Request, say: Say) -> dict[str, Any]:
@@ -70,7 +72,7 @@ async def use(host: Host, request: Request, say: Say) -> dict[str, Any]:
     changed = rotation.use(
         keys, chosen.id, lacking=names(host, rotation.without(chosen.id, table, living(host))), force=request.flag("force")
     )
-    if away := names(host, rotation.without(chosen.id, table, dead(host))):
+    if away := names(host, rotation.without(chosen.id, table, absent(host))):
         say(f"away, and without it: {', '.join(away)}; to come back they need it by hand: stead ring key import")
     await propose(host, changed)
 
@@ -78,7 +80,11 @@ async def use(host: Host, request: Request, say: Say) -> dict[str, Any]:
         now = uses(host)
         return [each for each in living(host) if each not in now or now[each].primary != chosen.id]
 
-    return await settled(host, request, say, chosen, others, "use it")
+    done = await settled(host, request, say, chosen, others, "use it")
+    for each in changed.keys:
+        if each.id != chosen.id:
+            say(f"when nobody needs the one before any more: stead ring key remove {each.id.hex()}")
+    return done
 
 
 async def remove(host: Host, request: Request, say: Say) -> dict[str, Any]:
@@ -89,7 +95,7 @@ async def remove(host: Host, request: Request, say: Say) -> dict[str, Any]:
     changed = rotation.remove(
         keys, chosen.id, using=names(host, rotation.sealing(chosen.id, table, living(host))), force=request.flag("force")
     )
-    if away := names(host, rotation.sealing(chosen.id, table, dead(host))):
+    if away := names(host, rotation.sealing(chosen.id, table, absent(host))):
         say(f"away, and seen with it last: {', '.join(away)}; to come back they need the one in use by hand: stead ring key import")
     await propose(host, changed)
 
@@ -134,9 +140,13 @@ def living(host: Host) -> list[MemberId]:
     return [each.id for each in host.ring.node.members if each.health in (Health.ALIVE, Health.SUSPECT)]
 
 
-def dead(host: Host) -> list[MemberId]:
-    """Members that may come back."""
-    return [each.id for each in host.ring.node.members if each.health is Health.DEAD]
+def absent(host: Host) -> list[MemberId]:
+    """Members that may come back: the dead, and those that said goodbye, as every host does that is shut down. Not who was told to go."""
+    return [
+        each.id
+        for each in host.ring.node.members
+        if each.health is Health.DEAD or (each.health is Health.DEPARTED and each.announcement.departing)
+    ]
 
 
 def names(host: Host, members: Iterable[MemberId]) -> list[str]:

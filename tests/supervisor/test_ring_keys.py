@@ -15,11 +15,11 @@ from hart.keys import KeyCache, KeyName, RingKey
 from hart.wire import encode
 from supervisor import clock, ring_keys
 from supervisor.gossip import rotation
-from supervisor.gossip.identity import MemberKey, sign_record
+from supervisor.gossip.identity import MemberKey, announce, sign_record
 from supervisor.gossip.keyring import Keyring, key_id
 from supervisor.gossip.kinds import fact_prefix
 from supervisor.gossip.messages import Health, Learned, Record, Version
-from supervisor.gossip.rotation import DOCUMENT
+from supervisor.gossip.rotation import DOCUMENT, Issued, begin
 from supervisor.request import Request
 from tests.supervisor.gatehouse import KEYS, RING, House, house
 
@@ -100,7 +100,8 @@ async def test_add_makes_a_key_that_opens_and_says_who_has_not_got_it_yet(found:
     assert bytes.fromhex(result["key"]) in found.ring.keyring.key_ids
     assert found.ring.keyring.primary_id == FIRST
     assert [each.split()[0] for each in result["waiting_for"]] == ["h2"]
-    assert "1 of 2 members have it; not yet: h2" in said[-1]
+    assert "1 of 2 members have it; not yet: h2" in said[-2]
+    assert said[-1] == f"to seal with it: stead ring key use {result['key']}"
 
 
 @pytest.mark.asyncio
@@ -153,6 +154,46 @@ async def test_nobody_who_lives_is_left_behind_unless_it_is_forced(found: House)
     assert [each.split()[0] for each in result["waiting_for"]] == ["h2"]
     assert found.ring.keyring.key_ids == (OTHER,)
     assert (await told(found, "list"))[0]["removed"] == [FIRST.hex()]
+
+
+@pytest.mark.asyncio
+async def test_who_was_shut_down_is_named_too_and_who_was_told_to_go_is_not(found: House) -> None:
+    """A host that is shut down says goodbye, and will be started again with the keys that it had."""
+    gone = found.ring.meet(2, "h2")
+    found.ring.node.members.judge(gone, Health.DEPARTED, 0, clock.now())
+    key = MemberKey(bytes([3]) * 31 + b"\0")
+    said = announce(
+        key,
+        ring=found.ring.keyring.ring_id,
+        generation=1,
+        incarnation=0,
+        session=b"12345678",
+        host="::1",
+        port=1,
+        name="h3",
+        departing=True,
+    )
+    found.ring.node.members.admit(key.id, said, Health.DEPARTED, clock.now())
+    _, lines = await told(found, "use", key=OTHER.hex())
+    assert lines[0].startswith("away, and without it: h3 (")
+    assert "h2" not in lines[0]
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_was_brought_by_hand_stays_in_use_when_the_one_before_is_removed(found: House) -> None:
+    """So a ring is closed to somebody who has its key: no document leads back to that key, and nothing is sealed with it."""
+    await told(found, "use", key=OTHER.hex())
+    KeyCache(found.root.keys).store(BROUGHT)
+    document = found.ring.node.records.get(DOCUMENT)
+    assert document is not None
+    assert document.body is not None
+    by_hand = begin(RING, [Issued(BROUGHT.key.revision, BROUGHT.raw)], rotation.read(document.body))
+    found.ring.keyring = by_hand
+    assert by_hand.primary == BROUGHT.raw
+    await told(found, "remove", key=OTHER.hex())
+    assert found.ring.keyring.keys == (BROUGHT.raw, KEYS[0])
+    await told(found, "remove", key=FIRST.hex())
+    assert found.ring.keyring.keys == (BROUGHT.raw,)
 
 
 @pytest.mark.asyncio

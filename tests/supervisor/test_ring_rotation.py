@@ -105,9 +105,7 @@ def test_a_host_that_was_away_for_all_of_it_says_so_and_comes_back_with_the_key_
         c.until_listed("db", "ready")
         assert seals_with(c) == (OLD, [])
         a.until("a names the cause", lambda: "somebody seals with a key that is not here" in a.log())
-        c.until(
-            "c is told why it may be alone", lambda: "their key was changed without this host; next: stead ring key list" in c.log()
-        )
+        c.until("c is told why it may be alone", lambda: "their key was changed without this host; next: stead ring key list" in c.log())
         assert "stead ring key import" in c.ask("ring status")["alone"]
         refused = next(row for row in a.ask("ring status")["refused"] if row["reason"] == "key")
         assert "stead ring key import" in refused["next"]

@@ -238,6 +238,16 @@ def test_the_document_of_a_ring_that_has_none_is_made_of_a_members_keys() -> Non
         rotation.as_document(Keyring("ring"), {})
 
 
+def test_a_key_brought_by_hand_joins_the_document_and_stays_the_one_in_use() -> None:
+    """A process that began with it goes on from there, never back."""
+    keyring = rotation.begin("ring", (OLD, NEW, OWN), BOTH)
+    assert rotation.as_used(BOTH, keyring, {OWN.raw: OWN.revision}) == RingKeys(OWN.id, (OWN, NEW, OLD))
+    assert rotation.as_used(BOTH, Keyring("ring", OLD.raw), {}) is BOTH
+    assert rotation.as_used(BOTH, Keyring("ring"), {}) is BOTH
+    full = RingKeys(issued(1)[0].id, issued(*range(1, RING_KEYS_MAX + 1)))
+    assert len(rotation.as_used(full, Keyring("ring", OWN.raw), {}).keys) == RING_KEYS_MAX
+
+
 def test_a_key_is_never_in_its_own_text() -> None:
     """What a traceback or log would show."""
     assert OLD.raw.hex() not in repr(BOTH)
