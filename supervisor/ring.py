@@ -85,6 +85,7 @@ class Ring:
         self._facts: Callable[[], dict[str, bytes]] = dict
         self._stirring: asyncio.TimerHandle | None = None
         self._unwritten: asyncio.Queue[Record] = asyncio.Queue()
+        self._durable: Record | None = None  # of those, what this host has proposed and written already
         self._putting = asyncio.Lock()
         self.because: dict[MemberId, str] = {}  # the last reason of each member's health
         self._seeking: asyncio.Task[None] | None = None
@@ -194,6 +195,7 @@ class Ring:
         async with self._putting:  # else two of this host could draft one revision, and both be told that theirs counts
             record = self.node.draft(key, body, expect=expect, revision=revision, now=clock.now())
             await asyncio.to_thread(self.store.write, record)
+            self._durable = record
             self._do(self.node.adopt(record, clock.now()))
         if (current := self.records.get(key)) != record:
             assert current is not None
@@ -292,7 +294,7 @@ class Ring:
         """Others' documents, one after the other."""
         while True:
             record = await self._unwritten.get()
-            trouble = await asyncio.to_thread(attempt, self.store.write, record)
+            trouble = "" if record is self._durable else await asyncio.to_thread(attempt, self.store.write, record)
             self._try(trouble)
             if record == self.records.get(DOCUMENT) and await self.keys.keep(record, stored=not trouble):
                 self.publish()
