@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hart.errors import ConflictError, UnavailableError
-from hart.keys import KeyCache, KeyKind
+from hart.keys import KeyCache, KeyKind, generate_ring_key
 from supervisor.gossip.keyring import key_id
 from supervisor.ring_keyfiles import issued
 from tests.supervisor.test_ring import DB, KEY, Rack, healths, rack, until_together
@@ -89,6 +89,28 @@ def test_the_key_is_changed_while_configuration_is_applied_and_nobody_is_lost(tm
             host.kill_supervisor()
         until_together(*every)
         assert [seals_with(host) for host in every] == [(new, [])] * 3
+
+
+def test_somebody_with_the_old_key_is_shut_out_by_a_key_that_never_travels_through_the_ring(tmp_path: Path) -> None:
+    """As SECURITY.md says it: brought by hand, supervisors started again, the old ones removed; also after rotations of the usual kind."""
+    with rack(tmp_path) as hosts:
+        a, b = hosts.start("a"), hosts.start("b")
+        until_together(a, b)
+        known = rotate(a)
+        key = generate_ring_key("prod", "20990101000000")
+        for host in (a, b):
+            KeyCache(host.root.keys).store(key)
+            host.kill_supervisor()
+        until_together(a, b)
+        new = key_id(key.raw).hex()
+        assert [seals_with(host) for host in (a, b)] == [(new, [known])] * 2
+        follow(b, "remove", key=known)
+        for host in (a, b):
+            host.until("it has nothing else", lambda host=host: seals_with(host) == (new, []))
+        for host in (a, b):
+            host.kill_supervisor()
+        until_together(a, b)
+        assert [seals_with(host) for host in (a, b)] == [(new, [])] * 2
 
 
 def test_a_host_that_was_away_for_all_of_it_says_so_and_comes_back_with_the_key_by_hand(tmp_path: Path) -> None:
