@@ -33,7 +33,7 @@ DOCUMENT: Final = "ring/keys"
 FACT: Final = "keys"  # of a member, without its prefix
 MISSED: Final = (
     "somebody seals with a key that is not here: this host may have missed a change of the ring's key, or they have",
-    "stead ring key list, here and there; there stead ring key export NAME, here stead ring key import and kill the pid of stead sup status",
+    "stead ring key list here and there; there stead ring key export NAME, here stead ring key import and kill the pid of stead sup status",
 )
 _REVISION: Final = re.compile(r"[0-9]{14}", re.ASCII)
 _ID: Final = 8
