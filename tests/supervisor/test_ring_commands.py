@@ -14,10 +14,11 @@ from hart import wire
 from hart.errors import ConflictError, LimitError, NotFoundError, UnavailableError, UsageError
 from hart.limits import RING_SHOWN_BYTES
 from supervisor import cli_ring, clock, ring_commands, ring_view
+from supervisor.gossip import rotation
 from supervisor.gossip.messages import Health
 from supervisor.gossip.rotation import MISSED
 from supervisor.request import Request
-from tests.supervisor.gatehouse import House, house
+from tests.supervisor.gatehouse import KEYS, House, house
 
 H1 = "192.0.2.1:9638"
 
@@ -79,6 +80,29 @@ async def test_whatever_is_wrong_has_its_reason_and_the_next_command(found: Hous
     assert "ConnectionRefused" not in str(screen)
     assert screen["own health"].startswith("3 (0 is well): as long as members fail")
     assert screen["departed"][1] == "to come back: stead ring join ADDRESS"
+
+
+@pytest.mark.asyncio
+async def test_who_is_alone_where_somebody_should_be_is_told_why_that_may_be(found: House) -> None:
+    """Members do not answer what they cannot open, so a missed change of the key looks like a network that is down."""
+    found.ring.alone = True
+    shown = cli_ring.screen((await told(found, "status"))[0])["alone"]
+    assert shown.startswith("nobody who should be there has answered yet")
+    assert shown.endswith(f"their key was changed without this host; next: {MISSED[1]}")
+    found.ring.encrypted = False
+    assert "key" not in (await told(found, "status"))[0]["alone"]
+
+
+@pytest.mark.asyncio
+async def test_the_rings_keys_are_not_among_the_bodies_that_are_revealed(found: House) -> None:
+    """Who copies such a listing into a ticket has not given the ring away."""
+    body = rotation.write(rotation.as_document(found.ring.keyring, {}))
+    node = found.ring.node
+    node.adopt(node.draft(rotation.DOCUMENT, body, expect=None, now=0.0), 0.0)
+    result, _ = await told(found, "records", prefix="ring/", reveal=True)
+    assert "stead ring key list" in result["rows"][0]["body"]
+    sent = wire.encode(result)
+    assert not any(raw in sent or raw.hex().encode() in sent for raw in KEYS)
 
 
 @pytest.mark.asyncio
