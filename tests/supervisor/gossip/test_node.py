@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hart.errors import ConflictError, FormatError, LimitError, NotFoundError
+from hart.limits import RING_FACTS
 from supervisor.gossip.identity import sign_record
 from supervisor.gossip.kinds import departed_key
 from supervisor.gossip.members import Member
@@ -562,7 +563,7 @@ def test_facts_that_nobody_would_take_are_refused_before_anything_changes() -> N
     with pytest.raises(LimitError):
         node.publish({"host": b"x" * 10_000}, 0.0)
     with pytest.raises(LimitError):
-        node.publish({f"service/{number}": b"" for number in range(301)}, 0.0)
+        node.publish({f"service/{number}": b"" for number in range(RING_FACTS + 1)}, 0.0)
     for name in ("../etc/passwd", "floor", ""):
         with pytest.raises(FormatError):
             node.publish({name: b""}, 0.0)
