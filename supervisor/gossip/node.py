@@ -248,7 +248,7 @@ class Node:
         self._rearm(now)
 
     def _wake(self, now: float) -> None:
-        """We have slept: nobody is to blame for what we did not hear."""
+        """We have slept: nobody is to blame for what we did not hear. News of that time is no longer told, so we ask for it."""
         late = now - self._due
         self._late = NEVER
         if not self._preset.lifeguard:
@@ -256,9 +256,12 @@ class Node:
         self._counts["slept"] += 1
         self._awareness.worse()
         self._detector.push(late)
-        self._beliefs.suspicions.push(late)
+        self._beliefs.suspicions.push(late, now)
         self._relays.push(late)
         self._streams.push(late)
+        if late > self._preset.period_s:
+            self._settles_at = now + SETTLES * self._preset.period_s
+            self._compare_soon(now)
         self._speaker.out.append(Noted(self._id.hex(), f"we were not running for {late:.1f} s: nobody is accused for that time"))
         self._finish(now)
 

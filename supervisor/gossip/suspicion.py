@@ -64,10 +64,11 @@ class Suspicion:
         self.until = self.since + self._lasts_s
         return True
 
-    def push(self, by_s: float) -> None:
-        """We have slept: what the others had no chance to tell us is not held against the suspect."""
+    def push(self, by_s: float, now: float) -> None:
+        """We have slept: what the others had no chance to tell us is not held against the suspect. It may have objected meanwhile, so it
+        is given at least the time that an objection takes."""
         self.since += by_s
-        self.until += by_s
+        self.until = max(self.until + by_s, now + self._min_s)
 
     def postpone(self, now: float, score: int, heard: float) -> bool:
         """Whether its end, which has come, is put off: for our own health, or since the suspect was heard."""
@@ -119,13 +120,13 @@ class Suspicions:
         self.next = heap[0][0] if heap else NEVER
         return list(over.values())
 
-    def push(self, by_s: float) -> None:
+    def push(self, by_s: float, now: float) -> None:
         """All of them, after a sleep."""
         running = {member.id: (member, suspicion) for _, _, member, suspicion in self._heap if member.suspicion is suspicion}
         self._heap.clear()
         self.next = NEVER
         for member, suspicion in running.values():
-            suspicion.push(by_s)
+            suspicion.push(by_s, now)
             self.watch(member, suspicion)
 
 

@@ -132,6 +132,13 @@ BUGS: Final = (
         stories=("one_way_link", "broken_link"),
     ),
     Bug(
+        name="having slept is not noticed",
+        where="node:Node._wake",
+        says="late = now - self._due",
+        lies="return",
+        stories=("slept_through_an_objection",),
+    ),
+    Bug(
         name="facts are accepted from another author",
         where="records:Records._misfit",
         says="if kind.fact and member_id(record.author) != where.member:",

@@ -96,9 +96,16 @@ def test_sleep_moves_every_end_by_itself_once() -> None:
     b = suspect()
     suspicion = suspicions.begin(b, b"a", 10, 0.0, short=True)
     suspicions.watch(b, suspicion)
-    suspicions.push(50.0)
+    suspicions.push(50.0, now=51.0)
     assert suspicion.since == 50.0
-    assert suspicions.next == pytest.approx(52.6)
+    assert suspicions.next == pytest.approx(53.6)
+
+
+def test_after_sleep_a_suspect_has_at_least_the_time_that_an_objection_takes() -> None:
+    suspicions = Suspicions(LAN)
+    suspicion = suspicions.begin(suspect(), b"a", 10, 0.0, short=True)
+    suspicions.push(50.0, now=52.5)
+    assert suspicion.until == pytest.approx(52.5 + 2.6)
 
 
 def test_without_lifeguard_a_suspicion_has_one_length() -> None:
