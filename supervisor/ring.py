@@ -34,6 +34,7 @@ from supervisor.gossip.messages import (
     Address,
     Announcement,
     Cloned,
+    Contested,
     Dismissed,
     Effect,
     Expired,
@@ -268,11 +269,21 @@ class Ring:
             case Cloned(because):
                 self.store.renew(because)
                 self._end(f"this host's identity in the ring belongs to another: {because}; it becomes a new member")
+            case Contested(generation, because):
+                self._say("ring", f"a copy of this host's identity runs elsewhere and will have to become a new member: {because}")
+                asyncio.get_running_loop().call_soon(self._count_on, generation)
             case Dismissed(because):
                 self._mark_departed(because)
                 self._tasks.create_task(self.close(), name="ring departure")
             case _:
                 raise AssertionError(effect)
+
+    def _count_on(self, generation: int) -> None:
+        """Stay who we are, as a later generation; without a disk to count on, nothing is claimed and the other one wins."""
+        if trouble := attempt(self.store.count_on, generation):
+            self._try(trouble)
+        elif self.driver is not None:
+            self.driver.do(self.node.count_on(generation, clock.now()))
 
     def _text(self, member: MemberId) -> str:
         """A member's name and the beginning of its id."""

@@ -5,7 +5,8 @@ Rules (SWIM 4.2, Lifeguard 4.2):
 - A claim about an unknown member is nothing: no ghosts. A claim about ourselves is refuted: greater incarnation, told before all else.
 - DEAD about a member that we hold alive is taken as a suspicion, from gossip with Lifeguard and from push/pull always: nobody dies
   without a chance to object that we would have heard.
-- A valid announcement of our own key by another process, greater than ours, means that we are the copy: we have lost.
+- A valid announcement of our own key by another process, of our generation or a later one, means that a state directory was copied. Who
+  has been here for INCUMBENT periods counts on, once: it takes a later generation, and the other one loses. Anybody else has lost.
 - Every change has a reason, which names who said it.
 
 Not here: order of standings (members.py), when a suspicion ends (suspicion.py), who is probed (detector.py).
@@ -20,12 +21,13 @@ from supervisor.gossip.awareness import Awareness
 from supervisor.gossip.codec import size_of
 from supervisor.gossip.identity import MemberKey, Verify, announce, announcement_ok, member_id
 from supervisor.gossip.members import Member, Members, Standing, supersedes
-from supervisor.gossip.messages import Announcement, Claim, Cloned, Expired, Health, MemberId, Noted, Seen
+from supervisor.gossip.messages import Announcement, Claim, Cloned, Contested, Expired, Health, MemberId, Noted, Seen
 from supervisor.gossip.news import News, Urgency
 from supervisor.gossip.presets import Preset
 from supervisor.gossip.speaker import Speaker
 from supervisor.gossip.suspicion import Suspicions
 
+INCUMBENT = 30  # periods after which a member that another contests was here first: a copy hears of it in its first few
 REPEAT_S = 1.0  # between two times that we repeat what we said of ourselves to somebody who has older news
 
 
@@ -34,6 +36,7 @@ class Beliefs:
 
     __slots__ = (
         "_awareness",
+        "_contested",
         "_counters",
         "_key",
         "_news",
@@ -76,6 +79,7 @@ class Beliefs:
         self.suspicions = Suspicions(preset)
         self.accused = False  # a claim about us came in the packet that is being read: its sender has to hear our answer
         self.lost = False
+        self._contested = False  # we have counted on, or are about to
         self.fresh: list[Member] = []  # suspects that others have named just now, for somebody to confirm
         self.risen: list[Member] = []  # members whom an announcement has just brought back from the dead
 
@@ -86,12 +90,10 @@ class Beliefs:
         members = self.members
         member = members.by_public(announcement.public)
         if member is not None:
-            if announcement[1:4] <= member.announcement[1:4]:
-                if member is members.me and announcement.session != members.me.announcement.session:
-                    self._repeat_myself(now)
-                return None
             if member is members.me:
-                self._meet_my_copy(announcement, by)
+                self._meet_my_copy(announcement, now, by)
+                return None
+            if announcement[1:4] <= member.announcement[1:4]:
                 return None
         identity = member_id(announcement.public) if member is None else member.id
         departed = member is not None and member.health is Health.DEPARTED and announcement.generation <= member.generation
@@ -280,14 +282,22 @@ class Beliefs:
 
     # --- ourselves
 
-    def announce_myself(self, incarnation: int, now: float, *, departing: bool = False, urgency: Urgency = Urgency.REFUTATION) -> None:
+    def announce_myself(
+        self,
+        incarnation: int,
+        now: float,
+        *,
+        generation: int | None = None,
+        departing: bool = False,
+        urgency: Urgency = Urgency.REFUTATION,
+    ) -> None:
         """New words of our own, for everybody."""
         me = self.members.me
         said = me.announcement
         announcement = announce(
             self._key,
             ring=self._ring,
-            generation=said.generation,
+            generation=said.generation if generation is None else generation,
             incarnation=incarnation,
             session=said.session,
             host=said.host,
@@ -314,20 +324,29 @@ class Beliefs:
         because = f"{self.text(claim.accuser)} called us {word}, heard from {by}: we say that we live, incarnation {claim.incarnation + 1}"
         self._speaker.out.append(Seen(self._key.id, Health.ALIVE, because))
 
-    def _meet_my_copy(self, announcement: Announcement, by: str) -> None:
-        if announcement.session == self.members.me.announcement.session:
+    def _meet_my_copy(self, announcement: Announcement, now: float, by: str) -> None:
+        """Words of our key: our own, those of our past or of a copy that has lost, or of one that contests who we are."""
+        me = self.members.me
+        mine = me.announcement
+        if announcement.session == mine.session:
+            return
+        if announcement.generation < mine.generation or (self._contested and announcement[1:4] < mine[1:4]):
+            self._repeat_myself(now)
             return
         if not announcement_ok(announcement, self._ring, self._verify):
             self._counters["refused announcement"] += 1
             return
-        self.lost = True
-        mine = self.members.me.announcement
-        self._speaker.out.append(
-            Cloned(
-                f"{announcement.name} at {announcement.host} port {announcement.port} has our key and is later: generation "
-                f"{announcement.generation}.{announcement.incarnation}, ours {mine.generation}.{mine.incarnation}; heard from {by}"
-            )
+        because = (
+            f"{announcement.name} at {announcement.host} port {announcement.port} has our key: generation "
+            f"{announcement.generation}.{announcement.incarnation}, ours {mine.generation}.{mine.incarnation}; heard from {by}"
         )
+        was_here_first = now - me.since >= INCUMBENT * self._preset.period_s and not self._contested
+        if was_here_first and announcement.generation < RING_GENERATION_MAX:
+            self._contested = True
+            self._speaker.out.append(Contested(announcement.generation + 1, because))
+        else:
+            self.lost = True
+            self._speaker.out.append(Cloned(because))
 
     def _repeat_myself(self, now: float) -> None:
         """Somebody holds older words of ours, or a copy of us has lost and must hear it."""

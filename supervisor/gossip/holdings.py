@@ -161,14 +161,20 @@ class Holdings:
         if floor is not None:
             self._write(self._floor, b"", floor)
 
+    def count_on(self, generation: int) -> None:
+        """We are a later generation now, and so are our facts."""
+        self._generation = generation
+        self.publish(self._facts)
+
     def _review(self, record: Record) -> None:
-        """A fact of ours that we have heard from others: from before our start."""
-        if record.body is not None and record.key != self._floor and record.key[len(self._prefix) :] not in self._facts:
-            self._write(record.key, None)
+        """A fact of ours that we have heard from others and that is later than what we say: from before our start."""
+        body = self._facts.get(record.key[len(self._prefix) :])
+        if record.key != self._floor and record.body != body:
+            self._write(record.key, body)
 
     def _write(self, key: str, body: bytes | None, version: Version | None = None) -> None:
         if version is None:
-            self._counter += 1
+            self._counter = max(self._counter, self._counted(key)) + 1
             version = Version(self._generation, self._counter)
         record = sign_record(self._key, ring=self._ring, record_key=key, version=version, body=body)
         if self._records.merge(record):
@@ -176,6 +182,11 @@ class Holdings:
             self._speaker.out.append(Learned(record))
         else:
             self._speaker.out.append(Noted(key, "there is no room for it among this ring's facts: nobody will see it"))
+
+    def _counted(self, key: str) -> int:
+        """How far this generation had counted for a key before our start: a restored disk gives a generation twice."""
+        held = self._records.get(key)
+        return held.version.minor if held is not None and held.version.major == self._generation else 0
 
     def _check(self, facts: Mapping[str, bytes]) -> None:
         if len(facts) > RING_FACTS:

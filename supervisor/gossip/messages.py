@@ -158,6 +158,13 @@ class Cloned(NamedTuple):
     because: str
 
 
+class Contested(NamedTuple):
+    """Another process says that it is this member, which was here first: once `generation` is on disk as used, call Node.count_on."""
+
+    generation: int
+    because: str
+
+
 class Dismissed(NamedTuple):
     """The ring was told that this member has departed."""
 
@@ -171,4 +178,4 @@ class Noted(NamedTuple):
     because: str
 
 
-Effect = Send | Open | Write | Close | Seen | Learned | Expired | Cloned | Dismissed | Noted
+Effect = Send | Open | Write | Close | Seen | Learned | Expired | Cloned | Contested | Dismissed | Noted

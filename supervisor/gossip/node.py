@@ -385,6 +385,8 @@ class Node:
             return None
         if not self._is_fresh(packet, member):
             self._counts[f"refused {Reason.REPLAY}"] += 1
+            if member is not None and is_a_copy(packet, member.announcement):  # it counts as one of the same generation did before it
+                self._greetings.tell_its_later_self(member, source, now)
             return None
         if member is not None and generation < member.generation:
             self._counts["refused generation"] += 1
@@ -462,6 +464,13 @@ class Node:
         return self._settled(now)
 
     # --- records
+
+    def count_on(self, generation: int, now: float) -> list[Effect]:
+        """After Contested, once that generation is on disk: we are it from now on."""
+        self._speaker.generation = generation
+        self._beliefs.announce_myself(0, self.members.me.since, generation=generation)
+        self._holdings.count_on(generation)
+        return self._settled(now)
 
     def publish(self, facts: Mapping[str, bytes], now: float) -> list[Effect]:
         """The whole set of our own facts, by key without `member/<id>/`: what is missing is withdrawn."""

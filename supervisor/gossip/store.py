@@ -88,6 +88,13 @@ class RingStore:
                 return self._begin(complaints)
             return self._start(key, last + 1, complaints)
 
+    def count_on(self, generation: int) -> None:
+        """This start is a later generation from now on: a copy of this directory had one too."""
+        with self._lock:
+            seed = self._read_seed([])
+            if seed is not None:
+                self._start(MemberKey(seed), generation, [])
+
     def renew(self, because: str) -> None:
         """Give up this identity, because another has it; the next `identity` is a new member. The old key is set aside."""
         with self._lock:

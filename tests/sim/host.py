@@ -23,6 +23,7 @@ from supervisor.gossip.messages import (
     Announcement,
     Cloned,
     Close,
+    Contested,
     Dismissed,
     Effect,
     Expired,
@@ -404,10 +405,17 @@ class Host:
                     self.network.close(*ends)
             case Dismissed():
                 pass
+            case Contested(generation):
+                self.disk.generation = generation
+                self.world.after(0.0, self._count_on, self.starts, generation)
             case Send() | Seen() | Noted() | Learned() | Expired() | Cloned():
                 raise AssertionError("handled where it is hot")
             case _:
                 assert_never(effect)
+
+    def _count_on(self, start: int, generation: int) -> None:
+        if start == self.starts and self.life is Life.UP:
+            self.act("count on", None, self.node.count_on(generation, self.clock()))
 
     def _begin_again(self, because: str) -> None:
         """This process has lost its identity: a new key, a new member at the same address."""

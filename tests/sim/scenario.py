@@ -38,7 +38,7 @@ from typing import Any, Final
 from hart.errors import SteadError
 from supervisor.gossip.identity import sign_record
 from supervisor.gossip.keyring import key_id
-from supervisor.gossip.messages import Cloned, Effect, Health, Learned, Seen, Version
+from supervisor.gossip.messages import Cloned, Contested, Effect, Health, Learned, Seen, Version
 from tests.sim.checkers import Broken, Safety, record_differences, view_differences
 from tests.sim.host import Disk, Host, Life
 from tests.sim.ring import Ring
@@ -93,6 +93,8 @@ class Scenario:
                     self._note(record.key, f"revision {version}{'' if record.body is not None else ' withdrawn'}", host.name)
                 case Cloned():
                     self._note(host.name, "gives up its identity", host.name)
+                case Contested():
+                    self._note(host.name, "counts on", host.name)
                 case _:
                     pass
 

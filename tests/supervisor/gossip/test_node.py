@@ -13,6 +13,7 @@ from supervisor.gossip.messages import (
     ANYBODY,
     Claim,
     Cloned,
+    Contested,
     Dismissed,
     Effect,
     Expired,
@@ -414,6 +415,27 @@ def test_of_two_processes_with_one_key_the_lesser_hears_that_it_has_lost() -> No
     assert "generation 2.0, ours 1.0" in cloned.because
     assert company["a"].tick(company.now + 100) == []
     assert company["a"].receive(packet("b", "a", Kind.PING, counter=1001), address_of("b"), company.now) == []
+
+
+def test_who_was_here_first_counts_on_once() -> None:
+    """A directory that was copied while its member runs counts one ahead: the member takes a later generation, and the copy has lost."""
+    company = joined("a", "b", "c")
+    company.run(40)
+    company.act(company["a"], company["a"].publish({"service/web": b"up"}, company.now))
+    node = company["a"]
+    later = words_of("a", generation=2, session=b"thecopy.")
+    effects = node.receive(packet("b", "a", Kind.GOSSIP, counter=9000, announcements=(later,)), address_of("b"), company.now)
+    assert [effect.generation for effect in effects if isinstance(effect, Contested)] == [3]
+    assert not any(isinstance(effect, Cloned) for effect in effects)
+    company.act(node, node.count_on(3, company.now))
+    company.run(5)
+    assert member(company["b"], "a").announcement == node.me
+    assert node.me.generation == 3
+    (fact,) = company["b"].records.facts_of(key_of("a").id)
+    assert fact.version.major == 3
+    later = words_of("a", generation=4, session=b"thecopy.")
+    effects = node.receive(packet("b", "a", Kind.GOSSIP, counter=9001, announcements=(later,)), address_of("b"), company.now)
+    assert any(isinstance(effect, Cloned) for effect in effects)
 
 
 def test_a_copy_from_the_past_never_becomes_the_member() -> None:

@@ -476,3 +476,11 @@ def test_a_kill_at_any_point_loses_nothing_that_was_told_and_reuses_no_generatio
             assert identity.key.id.hex() != used[0][0]
         acts += 1
     assert acts > 60
+
+
+def test_a_start_can_count_on_and_the_next_start_comes_after_it(tmp_path: Path) -> None:
+    store = RingStore(tmp_path / "ring")
+    first = store.identity()
+    store.count_on(first.generation + 6)
+    after = RingStore(tmp_path / "ring").identity()
+    assert (after.key.id, after.generation) == (first.key.id, first.generation + 7)
