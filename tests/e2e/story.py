@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 PROJECT = Path(__file__).parents[2]
 STEAD = str(Path(sys.executable).with_name("stead"))
@@ -64,12 +65,6 @@ def ask(url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
     with urllib.request.urlopen(url, data, timeout=5) as answer:
         page: dict[str, Any] = json.load(answer)
         return page
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def running_under(*places: Path) -> list[str]:

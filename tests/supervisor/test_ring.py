@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from hart.errors import UsageError
 from hart.keys import KeyCache, RingKey, generate_ring_key
 from hart.root import Root
 from supervisor.settings import Settings
+from tests.ports import free_port
 from tests.supervisor.workshop import Supervised, lay_package, supervised
 
 pytestmark = pytest.mark.slow
@@ -36,15 +36,6 @@ APP = {
     "hooks/run": RUN,
     "hooks/reconfigure": "#!/bin/sh\ntrue\n",
 }
-
-
-def free_port() -> int:
-    """One that was free for both protocols a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(udp.getsockname())
-        port: int = udp.getsockname()[1]
-        return port
 
 
 class Rack:

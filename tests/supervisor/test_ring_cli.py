@@ -18,21 +18,13 @@ from typing import Any
 import pytest
 
 from hart.root import Root
+from tests.ports import free_port
 from tests.supervisor.workshop import Supervised, lay_package, supervised
 
 pytestmark = pytest.mark.slow
 STEAD = str(Path(sys.executable).with_name("stead"))
 WEB = "t/web/1.0/20260101000000"
 OWN_PORTS = ("--listen-gossip=127.0.0.1:0", "--listen-http=127.0.0.1:0")
-
-
-def free_port() -> int:
-    """For TCP and UDP, now."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        port: int = tcp.getsockname()[1]
-        return port
 
 
 def stead(host: Supervised, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from hart.errors import ConflictError, NotFoundError, ServiceError
 from hart.root import Root
+from tests.ports import free_port
 from tests.supervisor.workshop import RECONFIGURE, SERVICE_TOML, Supervised, config, lay_package, supervised
 
 pytestmark = pytest.mark.slow
@@ -19,13 +19,6 @@ pytestmark = pytest.mark.slow
 WEB, REDIS = "t/web/1.0/20260101000000", "t/redis/1.0/20260101000000"
 SHORT = """{"type": "object", "properties": {"word": {"type": "string", "maxLength": 8}, "crash": {"type": "boolean"},
   "stubborn": {"type": "boolean"}, "python": {"type": "string"}, "password": {"type": "string", "secret": true}}}"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
