@@ -1,0 +1,516 @@
+"""The ring with real supervisors: `stead sup run` each with a root of its own, LAN preset, a ring key, its gateway on.
+
+    python benchmarks/ring_real.py [--members N] [--json] WHAT …    of: spread crash starve partition idle corrupt; one ring for all of them
+                                                                    that go together, in this order as given; each prints a row
+
+`spread` writes a document on one and watches the others' disks; with `--loss` it, and `partition` always, gives each supervisor a network
+namespace of its own (root is needed), and carries the packets between them itself: so nothing that is lost was ever on a wire. `crash` is
+kill -9 of holder and supervisor; when each of the others declares it dead is the moment at which its line is on the terminal. `starve`
+stops one and lets it go on, so that it runs a fifth of the time, in turns of 0.1 to 10 s. `corrupt` damages each file of the state of a
+stopped supervisor, one by one, and starts it again. The machine's load stands in each row: 25 supervisors and this program share its
+cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import queue
+import random
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hart.errors import SteadError
+from hart.keys import KeyCache, generate_ring_key
+from hart.root import Root
+from supervisor import control
+from supervisor.gossip.digest import hash16
+from supervisor.settings import Settings
+
+GROUP: Final = "bench.default"
+PORT: Final = 9638
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x1, 0x1000
+LOOK_S: Final = 0.002  # between two looks at the others' disks
+SHARE: Final = 0.2  # of the time that the starved one runs
+TOLD = re.compile(r"(alive|suspect|dead|departed|forgotten): ?(.*)", re.DOTALL)
+
+
+class Row(NamedTuple):
+    what: str
+    goal: str
+    measured: str
+    holds: bool
+
+
+class Told(NamedTuple):
+    """One line of a supervisor about a member."""
+
+    at: float
+    topic: str
+    health: str
+    because: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Host:
+    """One supervisor."""
+
+    number: int
+    root: Root
+    address: str
+    prefix: list[str]  # of its command line: into its namespace
+    process: subprocess.Popen[bytes] | None = None
+    pid: int = 0  # of the supervisor; the process is its holder
+    member: str = ""
+    told: list[Told] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def ask(self, command: str, **fields: Any) -> Any:
+        return control.ask(Settings(root=self.root).control, {"command": command, **fields}, lambda _: None)
+
+    def documents(self, key: str) -> list[str]:
+        with suppress(FileNotFoundError):
+            return [file.name for file in (self.root.sup / "ring" / "documents" / hash16(key.encode()).hex()).iterdir()]
+        return []
+
+    def start(self, peer: str, gateway: int) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("STEAD_", "HAB_"))}
+        options = [f"--root={self.root.path}", f"--listen-gossip={self.address}", f"--peer={peer}", f"--listen-http=127.0.0.1:{gateway}"]
+        process = subprocess.Popen(
+            [*self.prefix, str(Path(sys.executable).with_name("stead")), "sup", "run", *options, "--no-mdns", "--json-logs"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=clean,
+            start_new_session=True,
+        )
+        self.process = process
+        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            at = time.monotonic()
+            text = line.decode(errors="replace").rstrip()
+            self.lines.append(text)
+            with suppress(ValueError, AttributeError, TypeError):
+                said = json.loads(text)
+                if (found := TOLD.match(said["because"])) and said["topic"].startswith("member "):
+                    self.told.append(Told(at, said["topic"], found[1], found[2]))
+
+    def look(self) -> None:
+        """Who runs there now."""
+        found = self.ask("sup status")
+        self.pid, self.member = found["pid"], found["member_id"]
+
+    def crash(self) -> None:
+        """The holder first: it would start another supervisor."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid or self.process.pid, signal.SIGCONT)
+            self.process.send_signal(signal.SIGTERM)
+
+    def heard(self, member: str, health: str, since: float) -> float | None:
+        """When it first said so after `since`."""
+        return next((told.at for told in list(self.told) if told.at >= since and told.health == health and member[:8] in told.topic), None)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        tcp.bind(udp.getsockname())
+        port: int = udp.getsockname()[1]
+        return port
+
+
+class Wire:
+    """Namespaces, and what carries packets between them: loses some of them, or those between two halves."""
+
+    def __init__(self, count: int, loss: float) -> None:
+        self.loss, self.cut = loss, False
+        self.carried = self.lost = 0
+        self._names = [f"st{os.getpid()}-{number}" for number in range(count)]
+        self._half = count // 2
+        self._fds: dict[int, int] = {}  # host number by descriptor
+        self._chance = random.Random(1)  # noqa: S311  whose packets are lost
+        self._end, self._ended = os.pipe()
+        for number, name in enumerate(self._names):
+            tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TUN | IFF_NO_PI))
+            self._fds[tun] = number
+            ip("netns", "add", name)
+            ip("link", "set", name, "netns", name)
+            ip("-n", name, "addr", "add", f"{self.host(number)}/16", "dev", name)
+            ip("-n", name, "link", "set", name, "up", "mtu", "1500")
+            ip("-n", name, "link", "set", "lo", "up")
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def host(number: int) -> str:
+        return f"10.77.0.{number + 1}"
+
+    def prefix(self, number: int) -> list[str]:
+        return ["nsenter", f"--net=/run/netns/{self._names[number]}"]
+
+    def _carry(self) -> None:
+        by_number = {number: tun for tun, number in self._fds.items()}
+        poll = select.poll()
+        for fd in (*self._fds, self._end):
+            poll.register(fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._end:
+                    return
+                with suppress(BlockingIOError):
+                    while True:
+                        self._pass_on(self._fds[fd], os.read(fd, 65536), by_number)
+
+    def _pass_on(self, source: int, packet: bytes, by_number: dict[int, int]) -> None:
+        if packet[0] >> 4 != 4 or packet[16:19] != b"\x0a\x4d\x00":
+            return  # the kernel's own multicast
+        to = packet[19] - 1
+        if to not in by_number or (self.cut and (source < self._half) != (to < self._half)) or self._chance.random() < self.loss:
+            self.lost += 1
+            return
+        self.carried += 1
+        with suppress(OSError):
+            os.write(by_number[to], packet)
+
+    def close(self) -> None:
+        os.write(self._ended, b".")
+        self._thread.join(5)
+        for fd in self._fds:
+            os.close(fd)
+        for name in self._names:
+            ip("netns", "del", name)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+class Ring:
+    """Supervisors that know each other."""
+
+    def __init__(self, path: Path, count: int, wire: Wire | None = None) -> None:
+        self.wire = wire
+        self.hosts: list[Host] = []
+        key = generate_ring_key("bench", "20260101000000")
+        for number in range(count):
+            root = Root(path / f"host{number}")
+            KeyCache(root.keys).store(key)
+            where = f"127.0.0.1:{free_port()}" if wire is None else f"{wire.host(number)}:{PORT}"
+            self.hosts.append(Host(number=number, root=root, address=where, prefix=[] if wire is None else wire.prefix(number)))
+        self.gateways = [free_port() for _ in self.hosts]
+
+    def start(self, *hosts: Host) -> None:
+        """Four at a time: the machine is small."""
+        wanted = hosts or tuple(self.hosts)
+        for first in range(0, len(wanted), 4):
+            some = wanted[first : first + 4]
+            for host in some:
+                peer = self.hosts[1 if host.number == 0 and len(self.hosts) > 1 else 0]
+                host.start(peer.address, self.gateways[host.number])
+            for host in some:
+                until(f"supervisor {host.number} answers", lambda host=host: host.look() or True, 60)
+
+    def together(self, seconds: float = 90) -> float:
+        """Until all hold all alive; how long it took."""
+        begun = time.monotonic()
+        waiting = list(self.hosts)
+        while waiting:
+            until("all hold all alive", lambda: self.sees_all(waiting[-1]), seconds)
+            waiting.pop()
+        return time.monotonic() - begun
+
+    def sees_all(self, host: Host) -> bool:
+        return bool(host.ask("ring status")["counts"]["alive"] == len(self.hosts))
+
+    def stop(self) -> None:
+        for host in self.hosts:
+            host.stop()
+        for host in self.hosts:
+            if host.process is not None:
+                try:
+                    host.process.wait(30)
+                except subprocess.TimeoutExpired:
+                    host.process.kill()
+
+
+@contextmanager
+def ring_of(count: int, loss: float | None = None) -> Iterator[Ring]:
+    """On loopback; with a loss, even of 0, in namespaces."""
+    with ExitStack() as stack:
+        path = Path(tempfile.mkdtemp(prefix="ring-real-"))
+        stack.callback(shutil.rmtree, path, ignore_errors=True)
+        wire = None
+        if loss is not None:
+            wire = Wire(count, 0.0)
+            stack.callback(wire.close)
+        ring = Ring(path, count, wire)
+        stack.callback(ring.stop)
+        ring.start()
+        ring.together()
+        if wire is not None and loss:
+            wire.loss = loss
+        yield ring
+
+
+def until(what: str, true: Callable[[], object], seconds: float, every_s: float = 0.05) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        with suppress(SteadError, OSError):
+            if true():
+                return
+        if time.monotonic() > end:
+            raise SystemExit(f"not in {seconds:g} s: {what}")
+        time.sleep(every_s)
+
+
+# --- what is measured
+
+
+def spread(ring: Ring, options: argparse.Namespace) -> Row:
+    """A document of one: until all the others have it on their disks."""
+    took: list[float] = []
+    key = f"group/{GROUP}/config"
+    chance = random.Random(2)  # noqa: S311  who begins
+    for turn in range(1, options.times + 1):
+        writer = chance.choice(ring.hosts)
+        version = f"{turn:019}-"
+        body = f'turn = {turn}\npad = "{"x" * options.size}"\n'.encode()
+        failures: queue.SimpleQueue[str] = queue.SimpleQueue()
+        asking = threading.Thread(target=_apply, args=(writer, turn, body, failures))
+        begun = time.monotonic()
+        asking.start()
+        waiting = set(range(len(ring.hosts)))
+        while waiting and time.monotonic() < begun + 60:
+            waiting -= {each for each in waiting if any(name.startswith(version) for name in ring.hosts[each].documents(key))}
+            time.sleep(LOOK_S)
+        took.append(time.monotonic() - begun if not waiting else float("inf"))
+        asking.join(60)
+        if not failures.empty():
+            print(f"  turn {turn}: {failures.get()}", file=sys.stderr)
+        time.sleep(1)
+    loss = options.loss or 0.0
+    goal = 5.0 if loss else 1.0
+    took.sort()
+    what = f"one document of {options.size + 30} bytes reaches {len(ring.hosts)} supervisors' disks, {loss:g} % of packets lost"
+    measured = f"{len(took)} times: median {took[len(took) // 2]:.2f} s, max {took[-1]:.2f} s"
+    return Row(what, f"all in ≤ {goal:g} s", measured, took[-1] <= goal)
+
+
+def _apply(host: Host, version: int, body: bytes, failures: queue.SimpleQueue[str]) -> None:
+    try:
+        host.ask("config apply", group=GROUP, version=version, body=body)
+    except SteadError as error:
+        failures.put(str(error))
+
+
+def crash(ring: Ring, options: argparse.Namespace) -> Row:
+    suspected: list[float] = []
+    declared: list[float] = []
+    missing = 0
+    begun = time.monotonic()
+    for turn in range(options.crashes):
+        victim = ring.hosts[(turn * 7 + 1) % len(ring.hosts)]
+        others = [host for host in ring.hosts if host is not victim]
+        at = time.monotonic()
+        victim.crash()
+        with suppress(SystemExit):
+            until("dead", lambda others=others, victim=victim, at=at: all(each.heard(victim.member, "dead", at) for each in others), 30)
+        first = [when - at for each in others if (when := each.heard(victim.member, "suspect", at))]
+        deaths = [when - at for each in others if (when := each.heard(victim.member, "dead", at))]
+        suspected += [min(first)] if first else []
+        declared += deaths
+        missing += len(others) - len(deaths)
+        ring.start(victim)
+        ring.together()
+    wrong = false_deaths(ring, begun) - options.crashes * (len(ring.hosts) - 1) + missing
+    declared.sort()
+    p99 = declared[int(len(declared) * 0.99)]
+    measured = (
+        f"{options.crashes} crashes: first suspected after {sum(suspected) / len(suspected):.2f} s on average; declared: "
+        f"median {declared[len(declared) // 2]:.2f} s, p99 {p99:.2f} s, max {declared[-1]:.2f} s; {missing} not told, {wrong} wrong deaths"
+    )
+    return Row(f"kill -9 of one of {len(ring.hosts)}: every other declares it dead", "p99 ≤ 8 s", measured, p99 <= 8 and not missing)
+
+
+def false_deaths(ring: Ring, since: float, but: str = "", health: str = "dead") -> int:
+    """How often anybody but `but` was said to be so."""
+    return sum(
+        told.at >= since and told.health == health and not (but and but[:8] in told.topic)
+        for host in ring.hosts
+        for told in list(host.told)
+    )
+
+
+def starve(ring: Ring, options: argparse.Namespace) -> Row:
+    victim = ring.hosts[len(ring.hosts) // 2]
+    begun = time.monotonic()
+    chance = random.Random(3)  # noqa: S311  how long each turn is
+    end = begun + options.minutes * 60
+    turns = 0
+    ran = 0.0
+    while time.monotonic() < end:
+        turn_s = 0.1 * 100 ** chance.random()
+        os.kill(victim.pid, signal.SIGSTOP)
+        time.sleep(turn_s * (1 - SHARE))
+        os.kill(victim.pid, signal.SIGCONT)
+        time.sleep(turn_s * SHARE)
+        ran += turn_s * SHARE
+        turns += 1
+    spent = time.monotonic() - begun
+    time.sleep(8)  # a suspicion that it began has become a death by now
+    deaths, accused = false_deaths(ring, begun, victim.member), false_deaths(ring, begun, victim.member, "suspect")
+    own = len({told.at for host in ring.hosts for told in host.told if told.at >= begun and told.health == "dead"}) - deaths
+    heals = ring.together()
+    measured = (
+        f"{spent / 60:.1f} min, {turns} stops, it ran {ran / spent:.0%} of the time: {deaths} deaths of others told by anybody "
+        f"({accused} suspicions), {own} of itself; one view again {heals + 8:.0f} s after"
+    )
+    return Row(f"one of {len(ring.hosts)} at 20 % CPU", "none of the others declared dead in 10 min", measured, deaths == 0)
+
+
+def partition(ring: Ring, options: argparse.Namespace) -> Row:
+    assert ring.wire is not None
+    half = len(ring.hosts) // 2
+    ring.wire.cut = True
+    sizes = {host.number: half if host.number < half else len(ring.hosts) - half for host in ring.hosts}
+    begun = time.monotonic()
+    apart = lambda: all(host.ask("ring status")["counts"]["alive"] == sizes[host.number] for host in ring.hosts)  # noqa: E731
+    until("each half sees itself alone", apart, 60, 0.25)
+    split = time.monotonic() - begun
+    time.sleep(max(0.0, options.minutes * 60 - split))
+    ring.wire.cut = False
+    begun = time.monotonic()
+    until("one view", lambda: all(map(ring.sees_all, ring.hosts)), 120, 0.1)
+    took = time.monotonic() - begun
+    measured = f"apart after {split:.1f} s, for {options.minutes:g} min; one view {took:.1f} s after the heal"
+    return Row(f"{half} and {len(ring.hosts) - half} supervisors in namespaces, cut and healed", "one view ≤ 30 s", measured, took <= 30)
+
+
+def idle(ring: Ring, options: argparse.Namespace) -> Row:
+    time.sleep(10)  # what joining had to say has been said
+    before = {host.number: cpu_s(host.pid) for host in ring.hosts}
+    begun = time.monotonic()
+    time.sleep(options.seconds)
+    spent = time.monotonic() - begun
+    shares = sorted((cpu_s(host.pid) - before[host.number]) / spent * 100 for host in ring.hosts)
+    resident = sorted(rss_mb(host.pid) for host in ring.hosts)
+    holders = max(rss_mb(host.process.pid) for host in ring.hosts if host.process is not None)
+    measured = (
+        f"over {spent:.0f} s: {sum(shares) / len(shares):.2f} % of a core on average, {shares[-1]:.2f} % at most; "
+        f"RSS {resident[len(resident) // 2]:.1f} MB, at most {resident[-1]:.1f} MB (and a holder's {holders:.1f} MB)"
+    )
+    return Row(f"an idle supervisor of {len(ring.hosts)}", "≤ 1 % of a core, ≤ 60 MB", measured, shares[-1] <= 1 and resident[-1] <= 60)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def corrupt(ring: Ring, options: argparse.Namespace) -> Row:
+    """Each file of the state, cut short, then with a bit turned."""
+    host = ring.hosts[-1]
+    for version in (1, 2):
+        host.ask("config apply", group="torn.default", version=version, body=f"version = {version}\n".encode())
+    state = host.root.sup / "ring"
+    tried = told = same = kept = 0
+    failed: list[str] = []
+    for name in sorted(str(file.relative_to(state)) for file in state.rglob("*") if file.is_file()):
+        for damage in (lambda raw: raw[:-3], lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: b""):
+            file = state / name
+            member = host.member
+            assert host.process is not None
+            host.process.send_signal(signal.SIGTERM)
+            host.process.wait(30)
+            if not file.is_file():
+                break
+            file.write_bytes(damage(file.read_bytes()))
+            said = len(host.lines)
+            ring.start(host)
+            ring.together()
+            tried += 1
+            spoke = any(file.name in line for line in host.lines[said:])
+            told += spoke
+            same += host.member == member
+            rows = host.ask("ring records", prefix="group/torn.default")["rows"]
+            held = [row["version"] for row in rows] != []
+            kept += held
+            if not (spoke and held and host.member == member):
+                failed.append(name)
+        if host.process is not None and host.process.poll() is not None:
+            ring.start(host)
+    measured = f"{tried} starts on a damaged file: {told} said so, {same} were the same member, {kept} had the documents"
+    if failed:
+        measured += f"; not: {', '.join(sorted(set(failed)))}"
+    holds = told == same == kept == tried
+    return Row("each file of the ring's state cut short, altered, emptied", "starts from the last good copy and says so", measured, holds)
+
+
+WHAT: Final[dict[str, Callable[[Ring, argparse.Namespace], Row]]] = {
+    "spread": spread,
+    "crash": crash,
+    "starve": starve,
+    "partition": partition,
+    "idle": idle,
+    "corrupt": corrupt,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="+", choices=list(WHAT))
+    parser.add_argument("--members", type=int, default=25)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--times", type=int, default=20, help="spread: documents written")
+    parser.add_argument("--size", type=int, default=100, help="spread: bytes of a document")
+    parser.add_argument("--loss", type=float, help="spread: percent of packets lost, in namespaces")
+    parser.add_argument("--crashes", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=10.0, help="starve, partition: how long")
+    parser.add_argument("--seconds", type=float, default=60.0, help="idle: how long")
+    options = parser.parse_args()
+    spaces = "partition" in options.what or options.loss is not None
+    with ring_of(options.members, (options.loss or 0.0) / 100 if spaces else None) as ring:
+        for what in options.what:
+            row = WHAT[what](ring, options)
+            load = os.getloadavg()[0]
+            if options.json:
+                print(json.dumps({**row._asdict(), "load": load}), flush=True)
+            else:
+                print(f"| {row.what} | {row.goal} | {row.measured} | {'' if row.holds else 'MISSED, '}load {load:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
