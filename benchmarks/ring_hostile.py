@@ -229,7 +229,7 @@ class Material:
             case bool():
                 return not value
             case int():
-                return max(0, value + self.chance.choice((-1, 1, 2, 1000)))
+                return min(max(0, value + self.chance.choice((-1, 1, 2, 1000))), (1 << 64) - 1)
             case str():
                 return value[::-1] if self.chance.random() < 0.5 else value + "x"
             case _:
