@@ -165,7 +165,7 @@ def config_show(target: str, root: str | None, why: str | None, origins: bool, r
     """
     from hart.console import say, show_json, show_lines, show_rows, warn
     from hart.toml import dumps
-    from supervisor.view import flat
+    from supervisor.plain import flat
 
     result = ask(root, "config show", target=target, reveal=reveal, why=why)
     if as_json:

@@ -18,6 +18,7 @@ from hart.limits import COMMAND_WAIT_S
 from supervisor import clock, config_view, configuration, file_commands, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
+from supervisor.plain import plain
 from supervisor.request import Request
 from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
@@ -54,7 +55,7 @@ async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
         async with asyncio.TaskGroup() as waiting:
             for service in chosen:
                 waiting.create_task(ready(host, service.spec.name, wait_s))
-    rows = [view.plain(view.row(service, lambda at: at + offset)) for service in chosen]
+    rows = [plain(view.row(service, lambda at: at + offset)) for service in chosen]
     for row in rows:
         if complaint := host.complaints.get(row["service"]):
             row["because"] = f"{row['because']}; its spec file is ignored: {complaint}"
@@ -165,7 +166,7 @@ async def down(host: Host, name: str, wait_s: float) -> dict[str, Any]:
 
 def row_of(service: Service) -> dict[str, Any]:
     offset = clock.wall() - clock.now()
-    row: dict[str, Any] = view.plain(view.row(service, lambda at: at + offset))
+    row: dict[str, Any] = plain(view.row(service, lambda at: at + offset))
     return row
 
 

@@ -14,10 +14,11 @@ from hart.errors import FormatError, InputError, NotFoundError
 from hart.ident import Ident
 from hart.limits import CONFIG_SHOWN
 from hart.schema import REDACTED, redact
-from supervisor import clock, view
+from supervisor import clock
 from supervisor.configuration import differences, key_path, kit_of, members
 from supervisor.groups import NONE_YET, Document
 from supervisor.host import Host
+from supervisor.plain import flat, plain
 from supervisor.request import Request
 from supervisor.service.configured import Standing
 from supervisor.service.kit import Kit, configure, configure_newest, layers_of, open_kit, shown
@@ -44,7 +45,7 @@ async def show(host: Host, request: Request, _: Say) -> dict[str, Any]:
         "newest": host.groups.version(group) or None,
         "refused": standing.refused or None,
         "versions": host.groups.versions(group),
-        "config": view.plain(shown(kit, cfg, reveal=reveal)),
+        "config": plain(shown(kit, cfg, reveal=reveal)),
         "origins": dict(origins),
         "hidden": sorted(secrets),
         "schema": kit.schema is not None,
@@ -66,8 +67,8 @@ def show_document(host: Host, group: Group, request: Request) -> dict[str, Any]:
         "newest": document.version,
         "refused": None,
         "versions": host.groups.versions(group),
-        "config": view.plain(table),
-        "origins": dict.fromkeys(view.flat(table), name),
+        "config": plain(table),
+        "origins": dict.fromkeys(flat(table), name),
         "hidden": [],
         "schema": False,
     }
@@ -98,7 +99,7 @@ def why(key: str, layers: list[tuple[str, Mapping[str, Any]]], cfg: Mapping[str,
     path = key_path(key)
     effective = value_at(cfg, path)
     if effective is None:
-        near = difflib.get_close_matches(key, view.flat(cfg), n=1)
+        near = difflib.get_close_matches(key, flat(cfg), n=1)
         raise NotFoundError(f"key {key}", "has no value in any layer", next=f"did you mean {near[0]}?" if near else "")
     rows = []
     for name, table in reversed(layers):
@@ -108,7 +109,7 @@ def why(key: str, layers: list[tuple[str, Mapping[str, Any]]], cfg: Mapping[str,
             continue
         wins = not any(row["wins"] for row in rows) or isinstance(effective, Mapping)
         hidden = value_at(redact(table, secrets), path)
-        rows.append({"layer": name, "value": view.plain(hidden), "wins": wins})
+        rows.append({"layer": name, "value": plain(hidden), "wins": wins})
     return sorted(rows, key=lambda row: not row["wins"])
 
 

@@ -17,9 +17,10 @@ from hart.config import merge
 from hart.errors import ConflictError, FormatError, NotFoundError, ServiceError, UnavailableError
 from hart.limits import COMMAND_WAIT_S
 from hart.toml import dumps, loads
-from supervisor import acks, clock, view
+from supervisor import acks, clock
 from supervisor.groups import Document, key_of, parse_document
 from supervisor.host import Host
+from supervisor.plain import flat, plain
 from supervisor.request import Request
 from supervisor.service import change
 from supervisor.service.binds import NotFedError, feed
@@ -261,10 +262,10 @@ def differences(before: dict[str, Any], after: dict[str, Any], real_before: obje
     """Changed keys with their values as they may be shown; a secret that changed is named though both look alike."""
     assert isinstance(real_before, dict)
     assert isinstance(real_after, dict)
-    old, new = view.flat(before), view.flat(after)
-    old_real, new_real = view.flat(real_before), view.flat(real_after)
+    old, new = flat(before), flat(after)
+    old_real, new_real = flat(real_before), flat(real_after)
     changed = sorted(key for key in {*old_real, *new_real} if old_real.get(key) != new_real.get(key))
-    return [{"key": key, "before": view.plain(old.get(key)), "after": view.plain(new.get(key))} for key in changed]
+    return [{"key": key, "before": plain(old.get(key)), "after": plain(new.get(key))} for key in changed]
 
 
 async def acknowledged(host: Host, group: Group, version: int, wait_s: float, say: Say) -> dict[str, Any]:

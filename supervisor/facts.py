@@ -22,8 +22,8 @@ from hart.wire import decode, encode
 from supervisor.census import ConfigReport, Member, Outcome, Sys
 from supervisor.gossip.kinds import fact_prefix, place
 from supervisor.gossip.messages import Health, MemberId, Record
+from supervisor.plain import one_line, plain
 from supervisor.service.spec import Group
-from supervisor.view import one_line, plain
 
 SERVICE: Final = "service/"
 HOST: Final = "host"

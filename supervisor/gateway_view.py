@@ -16,6 +16,7 @@ from hart.schema import REDACTED, redact
 from supervisor import view
 from supervisor.census import Census, Member
 from supervisor.context import exports_of
+from supervisor.plain import plain
 from supervisor.service.events import Check, Health, State
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def service(host: Host, name: str, at: Callable[[float], float]) -> dict[str, An
 
 def row(host: Host, each: Service, at: Callable[[float], float]) -> dict[str, Any]:
     """As `svc status --json`, without secrets."""
-    made = view.plain(view.row(each, at))
+    made = plain(view.row(each, at))
     if complaint := host.complaints.get(each.name):
         made["because"] = f"{made['because']}; its spec file is ignored: {complaint}"
     made["serving"] = each.life.serving
@@ -126,7 +127,7 @@ def member_facts(member: Member, hidden: frozenset[str]) -> dict[str, Any]:
         "health": member.health or None,
         "serving": member.serving and member.present,
         "presence": member.presence.name.lower(),
-        "exports": view.plain({name: REDACTED if name in hidden else value for name, value in member.exports.items()}),
+        "exports": plain({name: REDACTED if name in hidden else value for name, value in member.exports.items()}),
     }
 
 

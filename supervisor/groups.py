@@ -18,9 +18,9 @@ from hart.limits import GROUP_BY_MAX, GROUP_CONFIG_MAX, GROUP_WHY_MAX, RING_CONF
 from hart.toml import loads
 from hart.wire import decode, encode
 from supervisor.gossip.messages import Record
+from supervisor.plain import one_line
 from supervisor.roll import Shelf
 from supervisor.service.spec import Group
-from supervisor.view import one_line
 
 NONE_YET: Final = 0  # the revision of a group that has no document
 

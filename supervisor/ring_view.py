@@ -23,8 +23,8 @@ from supervisor.gossip.messages import Address, Announcement, Health, MemberId, 
 from supervisor.gossip.news import News
 from supervisor.gossip.records import Records, content_hash
 from supervisor.gossip.rotation import DOCUMENT, MISSED
+from supervisor.plain import plain
 from supervisor.settings import show_address
-from supervisor.view import plain
 
 At = Callable[[float], float]  # the drivers' clock to wall time
 

@@ -18,9 +18,9 @@ from hart.errors import FormatError, InputError, LimitError
 from hart.limits import GROUP_BY_MAX, GROUP_FILE_MAX, GROUP_FILE_NAME, RING_FILE_MAX
 from hart.wire import decode, encode
 from supervisor.gossip.messages import Record
+from supervisor.plain import one_line
 from supervisor.roll import Shelf
 from supervisor.service.spec import Group
-from supervisor.view import one_line
 
 NAME: Final = re.compile(r"[A-Za-z0-9_@+~][A-Za-z0-9._@+~-]*", re.ASCII)
 
