@@ -98,6 +98,8 @@ class Host:
 
     def look(self) -> bool:
         """Who runs there now; whoever answers does."""
+        if self.process is not None and self.process.poll() is not None:
+            raise SystemExit(f"supervisor {self.number} has ended: {self.lines[-3:]}")
         found = self.ask("sup status")
         self.pid, self.member = found["pid"], found["member_id"]
         return True
@@ -120,12 +122,17 @@ class Host:
         return next((told.at for told in list(self.told) if told.at >= since and told.health == health and member[:8] in told.topic), None)
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(udp.getsockname())
-        port: int = udp.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Outside of the range from which the kernel gives ports to others."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 30_000), 1000):
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise SystemExit("too few ports are free")
 
 
 class Wire:
@@ -202,12 +209,13 @@ class Ring:
         self.wire = wire
         self.hosts: list[Host] = []
         key = generate_ring_key("bench", "20260101000000")
+        found = free_ports(2 * count)
+        ports, self.gateways = found[:count], found[count:]
         for number in range(count):
             root = Root(path / f"host{number}")
             KeyCache(root.keys).store(key)
-            where = f"127.0.0.1:{free_port()}" if wire is None else f"{wire.host(number)}:{PORT}"
+            where = f"127.0.0.1:{ports[number]}" if wire is None else f"{wire.host(number)}:{PORT}"
             self.hosts.append(Host(number=number, root=root, address=where, prefix=[] if wire is None else wire.prefix(number)))
-        self.gateways = [free_port() for _ in self.hosts]
 
     def start(self, *hosts: Host) -> None:
         """Four at a time: the machine is small."""
