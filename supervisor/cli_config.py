@@ -57,7 +57,10 @@ def config_apply(
     template does not render with it. Then every member says what it made of it; exit code 11 when one cannot take it.
     VERSION, a number greater than the current one, is only for those who count themselves.
 
-    Examples:  echo 'port = 8081' | stead config apply web.default    stead config apply web.default --unset http.proxy
+    \b
+    Examples:
+      echo 'port = 8081' | stead config apply web.default
+      stead config apply web.default --unset http.proxy
     """
     from hart.console import show_json, warn
     from hart.errors import UsageError

@@ -25,7 +25,10 @@ timeout_option = seconds("--shutdown-timeout", "shutdown_timeout_s", "Between si
 def load(ident: str, root: str | None, force: bool, wait_s: float | None, as_json: bool, **options: Any) -> None:
     """Load a service: install it if it is not there, start it, keep it running.
 
-    Examples:  stead svc load core/redis    stead svc load me/web --bind redis:redis.default --strategy at-once --wait 30
+    \b
+    Examples:
+      stead svc load core/redis
+      stead svc load me/web --bind redis:redis.default --strategy at-once --wait 30
     """
     show_row(ask(root, "load", ident=ident, options=given(options), force=force, wait_s=wait_s), as_json=as_json)
 
