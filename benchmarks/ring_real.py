@@ -32,9 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.ring_hosts import Host, Ring, ring_of, until
 from hart.errors import SteadError
+from supervisor.gossip.digest import hash16
 
 GROUP: Final = "bench.default"
 LOOK_S: Final = 0.002  # between two looks at the others' disks
+TORN_GROUP: Final = "torn.default"
+TORN: Final = f"group/{TORN_GROUP}/config"
+NEWEST: Final = "the newest document"
+DAMAGES: Final[tuple[Callable[[bytes], bytes], ...]] = (lambda raw: raw[:-3], lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda _: b"")
 SHARE: Final = 0.2  # of the time that the starved one runs
 
 
@@ -197,43 +202,50 @@ def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def corrupt(ring: Ring, options: argparse.Namespace) -> Row:
-    """Each file of the state, cut short, then with a bit turned."""
+def corrupt(ring: Ring, _: argparse.Namespace) -> Row:
+    """Each file of the state and the newest document, three ways; a new version of the document is written before each."""
     host = ring.hosts[-1]
-    for version in (1, 2):
-        host.ask("config apply", group="torn.default", version=version, body=f"version = {version}\n".encode())
     state = host.root.sup / "ring"
-    tried = told = same = kept = 0
+    documents = state / "documents" / hash16(TORN.encode()).hex()
+    host.ask("config apply", group=TORN_GROUP, body=b"version = 1\n")
+    version = 1
     failed: list[str] = []
-    for name in sorted(str(file.relative_to(state)) for file in state.rglob("*") if file.is_file()):
-        for damage in (lambda raw: raw[:-3], lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: b""):
-            file = state / name
+    tried = 0
+    for name in [*sorted(file.name for file in state.iterdir() if file.is_file()), NEWEST]:
+        for damage in DAMAGES:
+            version += 1
+            host.ask("config apply", group=TORN_GROUP, body=f"version = {version}\n".encode())
             member = host.member
-            assert host.process is not None
-            host.process.send_signal(signal.SIGTERM)
-            host.process.wait(30)
-            if not file.is_file():
-                break
+            stop(host)
+            file = (
+                max((each for each in documents.iterdir() if each.suffix != ".damaged"), key=lambda each: each.name)
+                if name == NEWEST
+                else state / name
+            )
             file.write_bytes(damage(file.read_bytes()))
             said = len(host.lines)
             ring.start(host)
             ring.together()
             tried += 1
-            spoke = any(file.name in line for line in host.lines[said:])
-            told += spoke
-            same += host.member == member
-            rows = host.ask("ring records", prefix="group/torn.default")["rows"]
-            held = [row["version"] for row in rows] != []
-            kept += held
-            if not (spoke and held and host.member == member):
-                failed.append(name)
-        if host.process is not None and host.process.poll() is not None:
-            ring.start(host)
-    measured = f"{tried} starts on a damaged file: {told} said so, {same} were the same member, {kept} had the documents"
-    if failed:
-        measured += f"; not: {', '.join(sorted(set(failed)))}"
-    holds = told == same == kept == tried
-    return Row("each file of the ring's state cut short, altered, emptied", "starts from the last good copy and says so", measured, holds)
+            held = max((int(row["version"]) for row in host.ask("ring records", prefix=TORN)["rows"]), default=0)
+            expected = version - (name == NEWEST and len(ring.hosts) == 1)
+            if name == NEWEST and len(ring.hosts) == 1:
+                version = held
+            if not any(file.name in line for line in host.lines[said:]):
+                failed.append(f"{name}: nothing was said")
+            if held != expected or host.member != member:
+                failed.append(f"{name}: version {held} and not {expected}" if held != expected else f"{name}: another member")
+    said_of_all = "; ".join(failed) or "each said so, each the same member, with the last good document"
+    measured = f"{tried} starts on a damaged file of {len(ring.hosts)}: {said_of_all}"
+    return Row(
+        "each file of the ring's state cut short, altered, emptied", "starts from the last good copy and says so", measured, not failed
+    )
+
+
+def stop(host: Host) -> None:
+    assert host.process is not None
+    host.stop()
+    host.process.wait(30)
 
 
 WHAT: Final[dict[str, Callable[[Ring, argparse.Namespace], Row]]] = {
