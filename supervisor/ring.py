@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -135,7 +136,13 @@ class Ring:
         await self.driver.start()
         self.publish()
         sources = self._sources()
-        self.follow = Follow(sources, join=self.join, known=self._known, chance=Random(secrets.randbits(64)))  # noqa: S311  jitter
+        self.follow = Follow(
+            sources,
+            join=self.join,
+            known=self._known,
+            chance=Random(secrets.randbits(64)),  # noqa: S311  jitter
+            say=partial(self._say, "discovery"),
+        )
         self._seeking = self._tasks.create_task(self.follow.run(), name="discovery")
 
     def _sources(self) -> list[Source]:
@@ -162,7 +169,7 @@ class Ring:
         if self.follow is None:
             return []
         return [
-            {"source": source.name, "trouble": source.trouble, "addresses": sorted(self.follow.found.get(source.name, ()))}
+            {"source": source.name, "trouble": self.follow.trouble(source), "addresses": sorted(self.follow.found.get(source.name, ()))}
             for source in self.follow.sources
         ]
 

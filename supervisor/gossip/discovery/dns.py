@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hart.limits import DISCOVERY_NAME_S, DISCOVERY_PEERS_MAX, DISCOVERY_S
 from supervisor.gossip.discovery.names import Names, Peer
-from supervisor.gossip.discovery.source import Say, Trouble
+from supervisor.gossip.discovery.source import Say, Trouble, some
 from supervisor.gossip.messages import Address
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Srv:
         while True:
             unanswered = await self._ask()
             found, troubles = await self._names.find(self._peers)
-            self._trouble.is_now("; ".join([*unanswered, *troubles]), DISCOVERY_S)
+            self._trouble.is_now(some([*unanswered, *troubles]), DISCOVERY_S)
             yield found
             await asyncio.sleep(DISCOVERY_S)
 

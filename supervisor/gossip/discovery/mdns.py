@@ -117,8 +117,11 @@ class Mdns:
 
         with suppress(BadTypeInNameException):  # told by somebody else's program
             info = await zeroconf.async_get_service_info(SERVICE, name, timeout=int(DISCOVERY_ANSWER_S * 1000))
-            if info is not None and (name in self._found or len(self._found) < DISCOVERY_PEERS_MAX):
-                self._found[name] = self._where(info)
+            if info is None or not (where := self._where(info)):
+                return
+            if name not in self._found and len(self._found) >= DISCOVERY_PEERS_MAX:
+                del self._found[next(iter(self._found))]  # the oldest: whoever lies in thousands does not keep the next one out
+            self._found[name] = where
 
     def _where(self, info: ServiceInfo) -> frozenset[Address]:
         """The addresses of a member of our ring that is not ourselves."""

@@ -7,7 +7,7 @@ key.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from hart.errors import UsageError
 from supervisor.gossip.messages import Address
 
 PORT = 9638  # Habitat's
+NAME_MAX = 253  # characters of a host's name (RFC 1035)
+_SAID = 3  # troubles that are said one by one
+_SAID_TEXT = 80  # characters of each
 Say = Callable[[str], None]
 
 
@@ -35,7 +38,7 @@ class Source(Protocol):
 
 def parse_peer(text: str) -> tuple[str, int]:
     """Host, which may be a name, and port; UsageError."""
-    wrong = UsageError(f"peer {text!r}", "is not HOST, HOST:PORT or [IPV6]:PORT")
+    wrong = UsageError(f"peer {cut(text)!r}", "is not HOST, HOST:PORT or [IPV6]:PORT")
     stripped = text.strip()
     if stripped.startswith("["):
         host, bracket, rest = stripped[1:].partition("]")
@@ -50,7 +53,7 @@ def parse_peer(text: str) -> tuple[str, int]:
         host, _, port = stripped.partition(":")
         if stripped.endswith(":"):
             raise wrong
-    if not host or not host.isprintable() or any(mark in host for mark in " /,#"):
+    if not host or len(host) > NAME_MAX or not host.isprintable() or any(mark in host for mark in " /,#"):
         raise wrong
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise wrong
@@ -62,6 +65,19 @@ def _is_v6(host: str) -> bool:
         return ip_address(host).version == 6
     except ValueError:
         return False
+
+
+def cut(text: str) -> str:
+    """As much of it as a line has room for."""
+    return text if len(text) <= _SAID_TEXT else f"{text[: _SAID_TEXT - 1]}…"
+
+
+def some(troubles: Sequence[str]) -> str:
+    """The first few, and how many more there are: half a million are one line in the journal as well."""
+    told = [cut(trouble) for trouble in troubles[:_SAID]]
+    if len(troubles) > _SAID:
+        told.append(f"and {len(troubles) - _SAID} more")
+    return "; ".join(told)
 
 
 class Trouble:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from hart.limits import DISCOVERY_S
 from supervisor.gossip.discovery.names import Names
-from supervisor.gossip.discovery.source import Say, Trouble, parse_peer
+from supervisor.gossip.discovery.source import Say, Trouble, parse_peer, some
 from supervisor.gossip.messages import Address
 
 
@@ -28,6 +28,6 @@ class Static:
             if early := self._names.at_once(self._peers):  # what can be said without waiting for name servers
                 yield early
             found, troubles = await self._names.find(self._peers)
-            self._trouble.is_now("; ".join(troubles), DISCOVERY_S)
+            self._trouble.is_now(some(troubles), DISCOVERY_S)
             yield found
             await asyncio.sleep(DISCOVERY_S)

@@ -11,19 +11,20 @@ from pathlib import Path
 from hart.errors import UsageError
 from hart.limits import DISCOVERY_FILE_MAX, DISCOVERY_FILE_S, DISCOVERY_PEERS_MAX, DISCOVERY_S
 from supervisor.gossip.discovery.names import Names, Peer
-from supervisor.gossip.discovery.source import Say, Trouble, parse_peer
+from supervisor.gossip.discovery.source import Say, Trouble, parse_peer, some
 from supervisor.gossip.messages import Address
 
 
 def parse_lines(text: str) -> tuple[list[Peer], list[str]]:
     """The peers, and what is wrong with the other lines."""
-    peers, troubles = [], []
+    peers, troubles = list[Peer](), list[str]()
     for number, line in enumerate(text.splitlines(), 1):
         if peer := line.partition("#")[0].strip():
             try:
                 peers.append(parse_peer(peer))
             except UsageError as error:
-                troubles.append(f"line {number}: {error}")
+                if len(troubles) < DISCOVERY_PEERS_MAX - 1:
+                    troubles.append(f"line {number}: {error}")
     if len(peers) > DISCOVERY_PEERS_MAX:
         troubles.append(f"only the first {DISCOVERY_PEERS_MAX} of its {len(peers)} peers are tried")
     return peers[:DISCOVERY_PEERS_MAX], troubles
@@ -52,7 +53,7 @@ class WatchFile:
                 if early := self._names.at_once(peers):
                     yield early
                 found, unknown = await self._names.find(peers)
-                self._trouble.is_now("; ".join([*([trouble] if trouble else []), *wrong, *unknown]), DISCOVERY_S)
+                self._trouble.is_now(some([*([trouble] if trouble else []), *wrong, *unknown]), DISCOVERY_S)
                 yield found
             await asyncio.sleep(DISCOVERY_FILE_S)
 
@@ -60,10 +61,13 @@ class WatchFile:
         """Its text, and what is wrong with the file."""
         try:
             handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
-            with open(handle, "rb") as file:
+            try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     return "", "is not a file"
-                data = file.read(DISCOVERY_FILE_MAX + 1)
+                with open(handle, "rb", closefd=False) as file:
+                    data = file.read(DISCOVERY_FILE_MAX + 1)
+            finally:
+                os.close(handle)
         except FileNotFoundError:
             return "", ""
         except OSError as error:

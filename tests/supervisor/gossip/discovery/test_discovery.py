@@ -147,7 +147,7 @@ async def test_all_sources_are_tried_until_somebody_is_there_and_again_when_nobo
         if len(tried) == 2:
             enough.set()
 
-    follow = Follow([Told("a", here), Told("b", there)], join=join, known=lambda: known, chance=random.Random(1))
+    follow = Follow([Told("a", here), Told("b", there)], join=join, known=lambda: known, chance=random.Random(1), say=print)
     task = asyncio.get_running_loop().create_task(follow.run())
     async with asyncio.timeout(WAIT_S):
         await enough.wait()
@@ -162,7 +162,9 @@ async def test_of_many_addresses_only_as_many_are_greeted_at_once_as_are_remembe
     """And others the next time: in the end everybody was tried."""
     many = frozenset((f"10.0.0.{number}", 9638) for number in range(200))
     tried: list[list[Address]] = []
-    follow = Follow([Told("a", *many)], join=lambda addresses: tried.append(list(addresses)), known=list, chance=random.Random(1))
+    follow = Follow(
+        [Told("a", *many)], join=lambda addresses: tried.append(list(addresses)), known=list, chance=random.Random(1), say=print
+    )
     task = asyncio.get_running_loop().create_task(follow.run())
     async with asyncio.timeout(WAIT_S):
         while not tried:  # noqa: ASYNC110  the first try comes in the next turn of the loop
