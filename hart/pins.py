@@ -28,9 +28,10 @@ def supervisor_pins(root: Root, installed: list[Ident]) -> set[Ident]:
         files = sorted(specs.glob("*.spec")) if specs.is_dir() else []
     for path in files:
         wanted = ident_of(read_table(path).get("ident")) or family_named(path.stem, installed)
-        if wanted is None:
-            continue
         recorded = {ident for value in read_table(root.sup / "running" / f"{path.stem}.toml").values() if (ident := ident_of(value))}
+        if wanted is None:
+            pins |= {ident.family for ident in recorded}
+            continue
         candidates = [ident for ident in installed if ident.satisfies(wanted)]
         if any(ident.is_full for ident in recorded):
             pins |= recorded | {max(candidates, key=ident_key)} if candidates else recorded

@@ -28,6 +28,7 @@ def load_options(command: F) -> F:
     options: list[Callable[[F], F]] = [
         click.option("--channel", metavar="CHANNEL", help="Channel to install and update from [stable]."),
         click.option("-u", "--url", metavar="URL", help="The depot (STEAD_DEPOT_URL)."),
+        click.option("--name", metavar="NAME", help="Name of the service, for several of one package [the package's]."),
         click.option("--group", metavar="GROUP", help="Service group [default]."),
         one_of("-t", "--topology", choices=["standalone"], help_text="Nothing else while there are no leases."),
         one_of(
@@ -50,6 +51,15 @@ def load_options(command: F) -> F:
             help="Which service group feeds the bind NAME of its plan; may be repeated.",
         ),
         one_of("--binding-mode", choices=["strict", "relaxed"], help_text="Start when all binds are fed, or at once [strict]."),
+        click.option(
+            "--after", multiple=True, metavar="SERVICE", help="Start after this service of the host; may be repeated, '' for none."
+        ),
+        click.option(
+            "--requires-ready",
+            multiple=True,
+            metavar="SERVICE",
+            help="Start when this service of the host is ready; may be repeated, '' for none.",
+        ),
         seconds("--health-check-interval", "health_check_interval_s", "Between health checks.", least=0.1),
         seconds("--shutdown-timeout", "shutdown_timeout_s", "Between the shutdown signal and KILL."),
         click.option("--config-from", type=folder, help="Development: take hooks and config from this folder."),
@@ -62,7 +72,7 @@ def load_options(command: F) -> F:
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """The load options that were given, as the supervisor's `load` takes them."""
     chosen = {key: value for key, value in options.items() if value not in (None, ()) and key != "topology"}
-    return {key: list(value) if key == "binds" else value for key, value in chosen.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
 
 
 def choose_root(option: str | None) -> Root:

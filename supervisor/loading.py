@@ -1,7 +1,8 @@
 """Accept a service: everything that can be found wrong with it before its spec is written.
 
-Rules: with `force` the given options change the spec that is there, and what was not given stays (Habitat resets it: weakness W7).
-A package that is not installed is installed from the channel. It must be a service, its binds must fit, and its configuration its schema.
+Rules: with `force` the given options change the spec that is there, and what was not given stays (Habitat resets it: weakness W7). Its name
+is the package's where none is given. A package that is not installed is installed from the channel. It must be a service, its binds must
+fit, its configuration its schema, and it must not wait for itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from supervisor.depots import Depots
 from supervisor.groups import Groups
 from supervisor.request import Request
 from supervisor.service.kit import Surroundings, configure_newest, open_kit
-from supervisor.service.spec import Bind, BindingMode, Condition, Desired, Group, ServiceSpec, Strategy, check_binds
+from supervisor.service.order import refuse_circle
+from supervisor.service.spec import Bind, BindingMode, Condition, Desired, Group, ServiceSpec, Strategy, check_binds, service_name
 from supervisor.service.specdir import SpecDir
 
 
@@ -34,13 +36,19 @@ class Place(Surroundings, Protocol):
 
 async def accept(place: Place, request: Request, say: Callable[[str], None]) -> tuple[ServiceSpec, InstalledPackage]:
     """The spec to write and the installed package that it starts with; nothing has been written but the package."""
-    ident = Ident.parse(request.text("ident"))
-    before = place.specs.get(ident.name)
+    ident, options = Ident.parse(request.text("ident")), options_of(request)
+    name = service_name(options.text("name")) if "name" in options.fields else ident.name
+    instance = name if name != ident.name else None
+    before = place.specs.get(name)
     if before is not None and not request.flag("force"):
         raise ConflictError(
-            f"service {ident.name}", f"is loaded already, as {before.ident}", next="change it with --force, or `stead svc unload` first"
+            f"service {name}",
+            f"is loaded already, as {before.ident}",
+            next="change it with --force, `stead svc unload` it first, or load another instance with --name",
         )
-    spec = replace(with_options(replace(before, ident=ident) if before else ServiceSpec(ident=ident), request), desired=Desired.UP)
+    base = replace(before, ident=ident, instance=instance) if before else ServiceSpec(ident=ident, instance=instance)
+    spec = replace(with_options(base, options), desired=Desired.UP)
+    refuse_circle({**place.specs.look().specs, name: spec}, name)
     package = place.tree.find(ident)
     if package is None:
         say(f"{ident} is not installed: looking in channel {spec.channel}")
@@ -52,12 +60,16 @@ async def accept(place: Place, request: Request, say: Callable[[str], None]) -> 
     return spec, package
 
 
-def with_options(spec: ServiceSpec, request: Request) -> ServiceSpec:
-    """The spec with what was given; what was not given stays as it was."""
+def options_of(request: Request) -> Request:
     given = request.fields.get("options", {})
     if not isinstance(given, Mapping):
         raise FormatError("request", "options is not a map")
-    options, changes = Request(given), dict[str, Any]()
+    return Request(given)
+
+
+def with_options(spec: ServiceSpec, options: Request) -> ServiceSpec:
+    """The spec with what was given; what was not given stays as it was."""
+    given, changes = options.fields, dict[str, Any]()
     for key in ("channel", "url", "config_from"):
         if key in given:
             changes[key] = options.text(key)
@@ -71,10 +83,10 @@ def with_options(spec: ServiceSpec, request: Request) -> ServiceSpec:
             except ValueError:
                 raise FormatError(f"{key} {options.text(key)!r}", f"is not one of {', '.join(kind)}") from None
     if "binds" in given:
-        binds = given["binds"]
-        if not isinstance(binds, list):
-            raise FormatError("request", "binds is not a list")
-        changes["binds"] = tuple(sorted(Bind.parse(str(bind)) for bind in binds))
+        changes["binds"] = tuple(sorted(Bind.parse(bind) for bind in options.texts("binds")))
+    for key in ("after", "requires_ready"):
+        if key in given:  # an empty text takes out what was there
+            changes[key] = tuple(sorted({service_name(text) for text in options.texts(key) if text}))
     for key in ("shutdown_timeout_s", "health_check_interval_s"):
         if key in given:
             changes[key] = float(options.number(key, 0))

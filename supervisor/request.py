@@ -22,6 +22,12 @@ class Request:
             raise FormatError("request", f"{key} is not text")
         return value
 
+    def texts(self, key: str) -> list[str]:
+        value = self.fields.get(key, [])
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise FormatError("request", f"{key} is not a list of texts")
+        return list(value)
+
     def number(self, key: str, default: float) -> float:
         value = self.fields.get(key)
         if value is None:

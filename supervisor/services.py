@@ -1,4 +1,4 @@
-"""All services of this host: made from spec files, found at the holder, stopped in the order of their binds.
+"""All services of this host: made from spec files, found at the holder, stopped in order (service/order.py).
 
 Rules: the directory of specs is the desired state; what to do about a difference is in spec.py. A service ends here only when its spec
 is gone and it is down. Found processes are taken over before anything is started.
@@ -6,7 +6,7 @@ is gone and it is down. Found processes are taken over before anything is starte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from supervisor.host import Host
 from supervisor.service import running
 from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
+from supervisor.service.order import stop_order
 from supervisor.service.process import KILL
 from supervisor.service.spec import Action, ServiceSpec, Step, reconcile
 
@@ -51,7 +52,8 @@ def carried_before(host: Host, name: str) -> ServiceSpec | None:
     record = running.read(host.settings.running, name)
     with suppress(InputError):
         return ServiceSpec.parse(record.spec, thing=f"record of {name}")
-    return ServiceSpec(ident=record.release.family) if record.release is not None else None
+    family = record.release.family if record.release is not None else None
+    return ServiceSpec(ident=family, instance=name if name != family.name else None) if family is not None else None
 
 
 async def attach_again(host: Host) -> None:
@@ -123,10 +125,15 @@ def reconcile_all(host: Host) -> None:
     if host.complaints != seen.complaints:
         host.complaints = seen.complaints
         host.changed.beat()
+    changed = False
     for name in sorted({*host.services, *seen.specs} - {*seen.complaints, *host.unread}):
         service, spec = host.services.get(name), seen.specs.get(name)
         carried = service.spec if service is not None and not service.gone else None
-        carry_out(host, service, spec, reconcile(carried, spec))
+        step = reconcile(carried, spec)
+        carry_out(host, service, spec, step)
+        changed |= step.action is not Action.KEEP
+    if changed:
+        host.announce()  # what is wanted of a service may be what another one waits for
 
 
 def carry_out(host: Host, service: Service | None, spec: ServiceSpec | None, step: Step) -> None:
@@ -173,7 +180,7 @@ async def on_exit(host: Host, event: Exited) -> None:
 
 
 async def stop_all(host: Host, because: str) -> bool:
-    """Stop every service, consumers before those that feed them; whether all were down in time. Specs stay as they are."""
+    """Stop every service, those first that depend on others; whether all were down in time. Specs stay as they are."""
     host.stopping = because
     deadline = clock.now() + STOP_ALL_S
     for wave in stop_order({name: service.spec for name, service in host.services.items()}):
@@ -186,15 +193,3 @@ async def stop_all(host: Host, because: str) -> bool:
 
 def are_down(services: Iterable[Service]) -> bool:
     return all(service.life.state is State.DOWN for service in services)
-
-
-def stop_order(specs: Mapping[str, ServiceSpec]) -> list[list[str]]:
-    """Waves of names: nobody is stopped while a service that is bound to its group still runs; a circle is one wave. Pure."""
-    left, waves = dict(specs), []
-    while left:
-        fed = {bind.group for name, spec in left.items() for bind in spec.binds if bind.group != str(spec.service_group)}
-        wave = sorted(name for name, spec in left.items() if str(spec.service_group) not in fed) or sorted(left)
-        waves.append(wave)
-        for name in wave:
-            del left[name]
-    return waves

@@ -39,6 +39,8 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "on_trial": str(choice.release) if choice is not None and choice.base is not None else None,
         "quarantined": str(choice.quarantined) if choice is not None and choice.quarantined is not None else None,
         "binds": [str(bind) for bind in spec.binds],
+        "after": list(spec.after),
+        "requires_ready": list(spec.requires_ready),
         "config": service.memory.record.revision,
         "hooks": dict(service.hook_results),
         "why": [

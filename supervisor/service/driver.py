@@ -22,7 +22,7 @@ from supervisor.census import Census, ConfigReport, Member
 from supervisor.gateway_view import clean, secret_texts
 from supervisor.groups import NONE_YET
 from supervisor.holder.protocol import Held
-from supervisor.service import change, hooks
+from supervisor.service import change, hooks, order
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import feed, outlook
 from supervisor.service.change import Act
@@ -81,6 +81,7 @@ class Sight:
     others: object
     documents: object
     files: object
+    order: object
 
 
 class Service:
@@ -136,7 +137,8 @@ class Service:
 
     def _see(self, census: Census) -> Sight:
         host, group = self.host, self.spec.service_group
-        return Sight(outlook(self.spec, census, host.sys.member_id), host.groups.mark(group), host.files.records(group))
+        others = order.missing(self.spec, self.others)
+        return Sight(outlook(self.spec, census, host.sys.member_id), host.groups.mark(group), host.files.records(group), others)
 
     def look_again(self) -> None:
         """What it renders may have changed."""
@@ -461,6 +463,17 @@ class Service:
         if self._found and life.state is State.READY and life.last_check is None:
             return self.memory.record.serving
         return life.serving
+
+    @property
+    def others(self) -> dict[str, order.Standing]:
+        """The services of this host, as far as this one's start may depend on them."""
+        names = {*self.spec.after, *self.spec.requires_ready}
+        return {name: each.stands for name, each in self.host.services.items() if name in names}
+
+    @property
+    def stands(self) -> order.Standing:
+        """For those that start after it."""
+        return order.Standing(state=self.life.state, wanted=self.spec.wanted and not self.gone, serving=self.serving)
 
     @property
     def report(self) -> ConfigReport:

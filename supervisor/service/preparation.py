@@ -1,8 +1,8 @@
 """Everything in place before a start: the release, its install hooks, its configuration, its files.
 
 Rules: what is missing is told with its reason and tried again, after a wait that grows, or at once when something has changed. A release
-on trial that cannot be prepared is given up, unless only a bind is missing. Rendering and writing are the service's (driver.py), which
-does the same for a service that runs.
+on trial that cannot be prepared is given up, unless only another service is missing. Rendering and writing are the service's (driver.py),
+which does the same for a service that runs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from hart.errors import SteadError
 from hart.installed import InstalledPackage
 from hart.limits import ACQUAINTANCE_S
 from hart.servicedir import make_directories
-from supervisor.service import update
+from supervisor.service import order, update
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import NotFedError
 from supervisor.service.events import Event
 from supervisor.service.kit import Kit, open_kit
+from supervisor.service.order import NotYetError
 
 if TYPE_CHECKING:
     from supervisor.service.driver import Service
@@ -45,7 +46,7 @@ class Preparation:
             try:
                 kit = await self._make_ready()
             except (SteadError, OSError) as error:
-                if not isinstance(error, NotFedError) and service.memory.give_up_trial(str(error)):
+                if not isinstance(error, (NotFedError, NotYetError)) and service.memory.give_up_trial(str(error)):
                     continue
                 failures += 1
                 hint = f" ({error.next})" if isinstance(error, SteadError) and error.next else ""
@@ -64,6 +65,9 @@ class Preparation:
         package = await self._package()
         await service.host.depots.run_install_hooks(package)
         await service.host.changed.until(lambda: service.host.acquainted, ACQUAINTANCE_S)
+        if missing := order.missing(service.spec, service.others):
+            circle = order.circle({name: each.spec for name, each in service.host.services.items()}, service.name)
+            raise NotYetError(f"service {service.name}", f"waits for {order.told(circle) if circle else missing}")
         kit = open_kit(service.host, service.spec, package)
         rendering = service.render(kit, waiting=True)
         make_directories(kit.service_dir, kit.account)

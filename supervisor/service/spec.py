@@ -76,11 +76,21 @@ class Group:
         return f"{self.service}.{self.group}"
 
 
+def service_name(text: str) -> str:
+    """A service's own name, which is a directory's name too: FormatError for what could not be a package's."""
+    try:
+        return Ident("o", text).name
+    except FormatError:
+        raise FormatError(f"service name {text!r}", "is not a name", next="letters, digits, - and _, for example web-a") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """What is wanted of one service. Its name is the package's name. Durations in seconds."""
+    """What is wanted of one service. Durations in seconds. `instance` is its name where that is not the package's: several services of a
+    host may run one package. `after` and `requires_ready` name services of this host (order.py)."""
 
     ident: Ident
+    instance: str | None = None
     group: str = "default"
     url: str | None = None
     channel: str = "stable"
@@ -89,6 +99,8 @@ class ServiceSpec:
     binds: tuple[Bind, ...] = ()
     binding_mode: BindingMode = BindingMode.STRICT
     config_from: str | None = None
+    after: tuple[str, ...] = ()
+    requires_ready: tuple[str, ...] = ()
     desired: Desired = Desired.UP
     shutdown_timeout_s: float | None = None
     health_check_interval_s: float | None = None
@@ -96,11 +108,11 @@ class ServiceSpec:
 
     @property
     def name(self) -> str:
-        return self.ident.name
+        return self.instance or self.ident.name
 
     @property
     def service_group(self) -> Group:
-        return Group(self.ident.name, self.group)
+        return Group(self.name, self.group)
 
     @property
     def wanted(self) -> bool:
@@ -122,11 +134,14 @@ class ServiceSpec:
         try:
             ident = Ident.parse(reader.text("ident", ""))
             binds = tuple(sorted(Bind.parse(text) for text in reader.texts("binds")))
-            group = Group.parse(f"{ident.name}.{reader.text('group', 'default')}").group
+            name = service_name(reader.text("name", ident.name))
+            group = Group.parse(f"{name}.{reader.text('group', 'default')}").group
+            after, requires_ready = (tuple(sorted(map(service_name, reader.texts(key)))) for key in ("after", "requires_ready"))
         except FormatError as error:
             raise FormatError(thing, f"{error.thing} {error.cause}", next=error.next) from None
         return cls(
             ident=ident,
+            instance=name if name != ident.name else None,
             group=group,
             url=reader.text("bldr_url", "") or None,
             channel=reader.text("channel", "stable"),
@@ -135,6 +150,8 @@ class ServiceSpec:
             binds=binds,
             binding_mode=reader.choice("binding_mode", BindingMode, BindingMode.STRICT),
             config_from=reader.text("config_from", "") or None,
+            after=after,
+            requires_ready=requires_ready,
             desired=reader.choice("desired_state", Desired, Desired.UP),
             shutdown_timeout_s=reader.seconds("shutdown_timeout"),
             health_check_interval_s=reader.seconds("health_check_interval"),
@@ -145,6 +162,7 @@ class ServiceSpec:
         """The spec file's text; `parse` gives this spec back."""
         table: dict[str, Any] = {
             "ident": str(self.ident),
+            "name": self.instance,
             "group": self.group,
             "bldr_url": self.url,
             "channel": self.channel,
@@ -154,6 +172,8 @@ class ServiceSpec:
             "binds": [str(bind) for bind in self.binds],
             "binding_mode": str(self.binding_mode),
             "config_from": self.config_from,
+            "after": list(self.after) or None,
+            "requires_ready": list(self.requires_ready) or None,
             "desired_state": str(self.desired),
             "shutdown_timeout": self.shutdown_timeout_s,
             "health_check_interval": self.health_check_interval_s,
@@ -165,6 +185,7 @@ class ServiceSpec:
 KNOWN = frozenset(
     {
         "ident",
+        "name",
         "group",
         "bldr_url",
         "channel",
@@ -174,13 +195,15 @@ KNOWN = frozenset(
         "binds",
         "binding_mode",
         "config_from",
+        "after",
+        "requires_ready",
         "desired_state",
         "shutdown_timeout",
         "health_check_interval",
     }
 )
-# Fields whose change leaves the process alone: they steer how updates are looked for, or what is done at its end.
-QUIET = frozenset({"url", "channel", "strategy", "condition", "shutdown_timeout_s", "other"})
+# Fields whose change leaves the process alone: they steer how updates are looked for, or what is done at its end or before its next start.
+QUIET = frozenset({"url", "channel", "strategy", "condition", "shutdown_timeout_s", "after", "requires_ready", "other"})
 
 
 class _Reader:

@@ -1,7 +1,8 @@
 """The directory of spec files: the desired state on disk (reference: supervisor 2.1).
 
-Rules: `<name>.spec` must name the package that it is called after, else it is reported and left alone. Nothing here ever deletes a spec
-except `remove`. A name whose file cannot be read, or is no file, keeps what was wanted before: half-written by hand is not "unload".
+Rules: `<name>.spec` is called after the name that it gives, else after its package; another one is reported and left alone. Nothing here
+ever deletes a spec except `remove`. A name whose file cannot be read, or is no file, keeps what was wanted before: half-written by hand is
+not "unload".
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class SpecDir:
         except UnicodeDecodeError:
             raise FormatError(str(file), "is not UTF-8 text") from None
         if spec.name != file.name.removesuffix(SUFFIX):
-            raise FormatError(str(file), f"is called after another package than {spec.ident}", next=f"call it {spec.name}{SUFFIX}")
+            whose = f"another service than {spec.name}" if spec.instance else f"another package than {spec.ident}"
+            raise FormatError(str(file), f"is called after {whose}", next=f"call it {spec.name}{SUFFIX}")
         return spec
 
     def get(self, name: str) -> ServiceSpec | None:
@@ -101,7 +103,9 @@ class SpecDir:
     def need(self, name: str) -> ServiceSpec:
         spec = self.get(name)
         if spec is None:
-            raise NotFoundError(f"service {name}", "is not loaded", next="see what is: stead svc status")
+            instances = sorted(each.name for each in self.look().specs.values() if each.ident.name == name)
+            as_others = f"; services that run this package: {', '.join(instances)}" if instances else ""
+            raise NotFoundError(f"service {name}", f"is not loaded{as_others}", next="see what is: stead svc status")
         return spec
 
     def write(self, spec: ServiceSpec) -> None:

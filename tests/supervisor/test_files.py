@@ -22,7 +22,6 @@ from supervisor.service.running import Running
 from supervisor.service.spec import ServiceSpec
 from supervisor.service.specdir import SpecDir
 from supervisor.service.update import Choice
-from supervisor.services import stop_order
 from supervisor.settings import Settings
 
 RELEASES = st.builds(lambda number: Ident("t", "web", "1.0", f"{number:014}"), st.integers(0, 99))
@@ -138,17 +137,6 @@ def test_settings_go_through_the_command_line_unchanged() -> None:
     for period in (0.0, 0.5, float("nan"), 1e8):
         with pytest.raises(UsageError):
             Settings(root=Root(Path("/x")), update_period_s=period)
-
-
-def test_consumers_are_stopped_before_what_feeds_them() -> None:
-    def spec(name: str, *binds: str) -> ServiceSpec:
-        text = f'ident = "t/{name}"\nbinds = {json.dumps([f"{bind}:{bind}.default" for bind in binds])}\n'
-        return ServiceSpec.parse(text, thing=name)
-
-    specs = {name: spec(name, *binds) for name, binds in {"lb": ["web"], "web": ["db", "redis"], "db": [], "redis": ["db"]}.items()}
-    assert stop_order(specs) == [["lb"], ["web"], ["redis"], ["db"]]
-    circle = {"a": spec("a", "b"), "b": spec("b", "a"), "c": spec("c", "a")}
-    assert stop_order(circle) == [["c"], ["a", "b"]]
 
 
 def test_the_last_lines_reach_back_into_the_rotated_log(tmp_path: Path) -> None:

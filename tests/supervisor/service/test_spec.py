@@ -30,6 +30,9 @@ SECONDS = st.none() | st.floats(0, 1e6, allow_nan=False)
 SPECS = st.builds(
     ServiceSpec,
     ident=st.builds(Ident, NAMES, NAMES),
+    instance=st.none() | NAMES,
+    after=st.lists(NAMES, max_size=2).map(lambda names: tuple(sorted(names))),
+    requires_ready=st.lists(NAMES, max_size=2).map(lambda names: tuple(sorted(names))),
     group=NAMES,
     url=st.none() | st.just("https://depot.example"),
     channel=NAMES,
@@ -136,3 +139,18 @@ def test_any_text_is_a_bind_or_our_error(text: str) -> None:
     for parse in (Bind.parse, Group.parse):
         with suppress(FormatError):
             assert str(parse(text)) == text
+
+
+def test_an_instance_has_its_own_name_group_and_no_other_name_than_a_directory_can_have() -> None:
+    spec = ServiceSpec.parse('ident = "core/web"\nname = "web-a"\n', thing="it")
+    assert (spec.name, str(spec.service_group), spec.instance) == ("web-a", "web-a.default", "web-a")
+    assert ServiceSpec.parse('ident = "core/web"\nname = "web"\n', thing="it") == SPEC
+    for bad in ("../web", "", "a b", "web.a"):
+        with pytest.raises(FormatError, match="is not a name"):
+            ServiceSpec.parse(f'ident = "core/web"\nname = "{bad}"\n', thing="it")
+    with pytest.raises(FormatError, match="after is not a list"):
+        ServiceSpec.parse('ident = "core/web"\nafter = "db"\n', thing="it")
+
+
+def test_another_start_order_leaves_the_process_alone() -> None:
+    assert reconcile(SPEC, replace(SPEC, after=("db",))).action is Action.SWAP
