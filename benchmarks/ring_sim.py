@@ -159,8 +159,26 @@ class Wrongs:
     views: int = 0  # members that held a healthy one dead
 
 
-def lifeguard_of(seed: int, seconds: float, preset: Preset, stall: tuple[float, float]) -> Wrongs:
-    """128 members, five of which run for `stall[0]` s and stall for `stall[1]` s in turn."""
+@dataclass(frozen=True, slots=True)
+class Sickness:
+    """What five of 128 members have: they run and stall in turn, or take so long for each packet. Seconds."""
+
+    run: float = 0.0
+    stall: float = 0.0
+    packet: float = 0.0
+
+    def __str__(self) -> str:
+        return f"take {self.packet:g} s for each packet" if self.packet else f"run {self.run:g} s, stall {self.stall:g} s"
+
+
+SICKNESSES: Final = (
+    *(Sickness(run, stall) for run, stall in ((0.02, 1.0), (0.05, 3.0), (0.1, 8.0), (0.5, 16.0))),
+    *(Sickness(packet=packet) for packet in (0.3, 0.5, 2.0)),
+)
+
+
+def lifeguard_of(seed: int, seconds: float, preset: Preset, sickness: Sickness) -> Wrongs:
+    """128 members, five of which are sick."""
     ring, hosts = grown(128, seed, preset=preset)
     slow = ring.world.chance.sample(hosts, 5)
     slow_ids = {host.id for host in slow}
@@ -189,29 +207,34 @@ def lifeguard_of(seed: int, seconds: float, preset: Preset, stall: tuple[float, 
 
     ring.listeners.append(heard)
     for host in slow:
-        ring.world.after(ring.world.chance.random() * sum(stall), host.starve, *stall, seconds)
+        if sickness.packet:
+            host.slow_s = sickness.packet
+        else:
+            begin = ring.world.chance.random() * (sickness.run + sickness.stall)
+            ring.world.after(begin, host.starve, sickness.run, sickness.stall, seconds)
     ring.run(seconds)
     return found
 
 
 def lifeguard(size: Size) -> Iterator[Row]:
-    """Five of 128 members starve; with the three parts of Lifeguard and without."""
+    """Five of 128 members starve or are slow; with the three parts of Lifeguard and without."""
     plain = replace(LAN, lifeguard=False)
     total = {True: Wrongs(), False: Wrongs()}
     hours = 0.0
-    for stall in ((0.02, 1.0), (0.05, 3.0), (0.1, 8.0), (0.5, 16.0)):
-        seconds = size.hours * 3600 / 4
+    for sickness in SICKNESSES:
+        seconds = size.hours * 3600 / len(SICKNESSES)
         hours += seconds / 3600
         pair = {}
         for on in (True, False):
-            found = pair[on] = lifeguard_of(size.seed, seconds, LAN if on else plain, stall)
+            found = pair[on] = lifeguard_of(size.seed, seconds, LAN if on else plain, sickness)
             total[on].healthy_accused += found.healthy_accused
             total[on].healthy_dead += found.healthy_dead
             total[on].slow_dead += found.slow_dead
             total[on].views += found.views
         figure = f"healthy dead {pair[True].healthy_dead} on, {pair[False].healthy_dead} off; "
-        figure += f"slow dead {pair[True].slow_dead} on, {pair[False].slow_dead} off"
-        yield Row(f"5 of 128 run {stall[0]:g} s, stall {stall[1]:g} s, {seconds / 60:.0f} min", "-", figure, None)
+        figure += f"accused {pair[True].healthy_accused} on, {pair[False].healthy_accused} off; "
+        figure += f"sick dead {pair[True].slow_dead} on, {pair[False].slow_dead} off"
+        yield Row(f"5 of 128 {sickness}, {seconds / 60:.0f} min", "-", figure, None)
     on, off = total[True], total[False]
     ratio = off.healthy_dead / on.healthy_dead if on.healthy_dead else float("inf")
     figure = f"{on.healthy_dead} on, {off.healthy_dead} off: {ratio:.0f} times fewer (views {on.views} / {off.views})"
@@ -278,7 +301,7 @@ def idle(size: Size) -> Iterator[Row]:
 
 def speed_of(count: int, seed: int, *, plain: bool, periods: float, profile: bool = False) -> float:
     """Member-periods per second of CPU."""
-    ring, _ = grown(count, seed, plain=plain)
+    ring, _ = grown(count, seed, plain=plain, settle=15)
     gc.collect()
     gc.freeze()
     profiler = cProfile.Profile()

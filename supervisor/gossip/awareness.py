@@ -20,6 +20,11 @@ class Awareness:
     def worse(self, by: int = 1) -> None:
         self.score = min(self.limit, self.score + by)
 
+    @property
+    def worst(self) -> bool:
+        """As sick as we can be; never without Lifeguard."""
+        return 0 < self.limit <= self.score
+
     def better(self) -> None:
         if self.score:
             self.score -= 1

@@ -8,6 +8,7 @@ period: accuse it. Rules:
 - Period and time-outs are (score + 1) times as long as the preset's (awareness.py).
 - A probe during which nothing at all was heard, from anybody, says more about us than about its target: it accuses nobody, until there was
   silence for as long as the longest suspicion lasts.
+- A member that is as sick as can be and hears others accuses nobody: what waits unread may be the answers, and who is well sees it too.
 - Having slept accuses nobody: what was running goes on where it was.
 - A suspect named by another is looked at out of turn by the few members that follow it in the order, so that confirmations or a
   refutation come within a period.
@@ -205,13 +206,13 @@ class Detector:
     def _fail(self, probe: Probe, now: float) -> None:
         asked = probe.asked or []
         missing = max(0, sum(other.health is Health.ALIVE for other in asked) - probe.nacks)
-        excused = bool(asked) and self._preset.lifeguard and self._is_alone(probe, now)
+        excused = bool(asked) and self._preset.lifeguard and (self._is_alone(probe, now) or self._is_sick(probe))
         if not probe.nacks:
             self._awareness.worse(1 + missing)  # nobody vouches for us
         elif missing > probe.nacks:
             self._awareness.worse()
         if excused:
-            self._counters["silent probes"] += 1
+            self._counters["probes that accuse nobody"] += 1
             return
         because = f"no answer to us for {now - probe.sent:.1f} s"
         if asked:
@@ -221,6 +222,10 @@ class Detector:
     def _is_alone(self, probe: Probe, now: float) -> bool:
         """Whether nothing at all was heard since the probe began, and it may still be us who cannot hear."""
         return self.last_heard <= probe.sent and now - self.last_heard < suspicion_s_max(len(self._members.order), self._preset)
+
+    def _is_sick(self, probe: Probe) -> bool:
+        """Whether we hear others, and yet no answers: they will see it if it is so."""
+        return self._awareness.worst and self.last_heard > probe.sent
 
     def _reckon(self) -> None:
         self.next = min((probe.due for probe in self._probes.values()), default=NEVER)

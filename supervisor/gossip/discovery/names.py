@@ -90,7 +90,8 @@ class _Question:
             trouble = OSError(socket.EAI_NONAME, "")
         finally:
             with _asking_lock:
-                _asking.pop(self._host, None)
+                if _asking.get(self._host) is self:
+                    del _asking[self._host]
             with self._lock:
                 waiting, self._waiting = self._waiting, []
             for loop, answer in waiting:
