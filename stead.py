@@ -55,6 +55,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "sup run": ("supervisor.cli", "run", "Run the supervisor in the foreground"),
     "sup status": ("supervisor.cli", "sup_status", "Show the supervisor itself"),
     "sup term": ("supervisor.cli", "term", "Stop the supervisor and all its services"),
+    "sup unit": ("supervisor.cli", "unit", "Print the unit file for systemd"),
     "svc load": ("supervisor.cli", "load", "Load a service"),
     "svc unload": ("supervisor.cli", "unload", "Stop a service and forget it"),
     "svc start": ("supervisor.cli", "start", "Start a loaded service"),
@@ -78,6 +79,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "config history": ("supervisor.cli", "config_history", "Show the versions of a group's configuration"),
     "config diff": ("supervisor.cli", "config_diff", "Show what differs between two versions"),
     "config revert": ("supervisor.cli", "config_revert", "Go back to an earlier version"),
+    "why": ("supervisor.cli_why", "why", "Show what was decided about a service, and why"),
+    "doctor": ("supervisor.cli_doctor", "doctor", "Check this host, and say what helps"),
     "file upload": ("supervisor.cli", "file_upload", "Give a file to all services of a group"),
     "file list": ("supervisor.cli", "file_list", "List the files of a group"),
     "file remove": ("supervisor.cli", "file_remove", "Take a file away from a group"),
@@ -250,7 +253,7 @@ def hint(path: str, args: list[str]) -> str:
             return f"; {said}"
     if near := difflib.get_close_matches(args[0], children(path), n=1):
         return f"; did you mean `stead {f'{path} {near[0]}'.strip()}`?"
-    elsewhere = [f"`stead {verb}`" for verb in VERBS if verb.rsplit(" ", 1)[1] == args[0]]
+    elsewhere = [f"`stead {verb}`" for verb in VERBS if verb.rsplit(" ", 1)[-1] == args[0]]
     return f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else ""
 
 

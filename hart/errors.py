@@ -17,11 +17,13 @@
     ├── BuildError            10   a step of a build failed
     └── ServiceError          11   a service failed to start, to get ready or to stop
 
-Exit code 70 is a bug of ours, 130 an interrupt. Foreign exceptions are translated into these once, at the border where they arrive.
+Exit code 12 is no error: something is not as it is wanted, and was left so (`apply --dry-run`, `verify`, `doctor`). 70 is a bug of ours,
+130 an interrupt. Foreign exceptions are translated into these once, at the border where they arrive.
 """
 
 from __future__ import annotations
 
+EXIT_DIFFERS = 12
 EXIT_BUG = 70
 
 

@@ -1,4 +1,4 @@
-"""`stead sup run | status | term`: the supervisor itself."""
+"""`stead sup run | status | term | unit`: the supervisor itself."""
 
 from __future__ import annotations
 
@@ -154,3 +154,23 @@ def wait_for_end(pidfd: int, timeout_s: float) -> bool:
         return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
     finally:
         os.close(pidfd)
+
+
+@click.command("unit")
+@root_option
+@click.option("-u", "--url", metavar="URL", help="The depot that the supervisor asks (STEAD_DEPOT_URL).")
+@click.option("--depot", is_flag=True, help="The unit of a depot instead.")
+def unit(root: str | None, url: str | None, depot: bool) -> None:
+    """Print the unit file for systemd, for this program and root.
+
+    \b
+    Example:
+      stead sup unit > /etc/systemd/system/stead.service && systemctl enable --now stead
+    """
+    from hart.console import show_lines
+    from supervisor.unit import unit_text
+
+    chosen = choose_root(root).path
+    program = os.path.abspath(sys.argv[0])  # noqa: PTH100  a link stays one: it is what an upgrade changes
+    asked = url or os.environ.get("STEAD_DEPOT_URL") or os.environ.get("HAB_BLDR_URL") or ""
+    show_lines(unit_text(depot=depot, program=program, root=str(chosen), url=asked).splitlines())
