@@ -4,7 +4,7 @@
     python benchmarks/ring_sim.py spread crash        some of it
     python benchmarks/ring_sim.py --seed 7 --quick    fewer runs and smaller rings, to see that it works
 
-Sections: spread, crash, sends, lifeguard, partition, idle, speed. Each line names what was measured, the goal, the figure, and whether
+Sections: spread, crash, lifeguard, partition, idle, speed. Each line names what was measured, the goal, the figure, and whether
 it is met. Simulated times do not depend on the machine; `speed` does, and is CPU time. Network: one way 0.5 to 1.5 ms, the loss that is
 named, no other fault. Where a row says runs, each has its own seed, counted from --seed.
 """

@@ -221,6 +221,7 @@ RING_MEMBER_RATE: Final = 200.0  # datagrams a second from one member: three tim
 RING_MEMBER_BURST: Final = 400.0  # at once: what waited while we were busy
 RING_STRANGER_RATE: Final = 500.0  # from all others together: a thousand hosts have joined in seconds, a flood costs 1 % of a core
 RING_STRANGER_BURST: Final = 500.0
+RING_STRANGER_STREAMS: Final = (20.0, 100.0)  # streams begun a second, and at once, by hosts of no member: who greets first is one
 RING_STRANGER_SHARE: Final = 0.25  # of both that one host can use up: 125 supervisors of one host may greet at once
 DISCOVERY_S: Final = 30.0  # between questions to name servers: their answers live longer
 DISCOVERY_NAME_S: Final = 10.0  # for one name: two tries of the usual resolver

@@ -21,6 +21,8 @@ from hart.files import storage, write_atomic
 from hart.keys import KeyCache
 from hart.limits import RING_ALONE_S, RING_LOOK_S, RING_SAVE_APART_S, RING_SAVE_S, RING_STIR_S
 from supervisor import clock
+from supervisor.addresses import reached_by
+from supervisor.backlog import Backlog
 from supervisor.gossip.codec import Codec
 from supervisor.gossip.discovery.follow import Follow
 from supervisor.gossip.discovery.mdns import Mdns
@@ -35,6 +37,7 @@ from supervisor.gossip.messages import (
     Address,
     Announcement,
     Cloned,
+    Close,
     Contested,
     Dismissed,
     Effect,
@@ -43,8 +46,11 @@ from supervisor.gossip.messages import (
     Learned,
     MemberId,
     Noted,
+    Open,
     Record,
     Seen,
+    Send,
+    Write,
 )
 from supervisor.gossip.node import Node
 from supervisor.gossip.presets import PRESETS
@@ -79,6 +85,7 @@ class Ring:
         for complaint in self.identity.complaints:
             say("ring", complaint)
         self.trouble = ""  # what the disk last refused
+        self._taken = ""  # why our identity is another's, until the disk knows it
         self.follow: Follow | None = None
         self._announcements, self._tasks, self._say = saved.announcements, tasks, say
         self.had_company = bool(saved.announcements)  # when this host was last up
@@ -86,7 +93,7 @@ class Ring:
         self._end: Callable[[str], None] = lambda _: None
         self._facts: Callable[[], dict[str, bytes]] = dict
         self._stirring: asyncio.TimerHandle | None = None
-        self._unwritten: asyncio.Queue[Record] = asyncio.Queue()
+        self._unwritten = Backlog()
         self._durable: Record | None = None  # of those, what this host has proposed and written already
         self._putting = asyncio.Lock()
         self.because: dict[MemberId, str] = {}  # the last reason of each member's health
@@ -125,10 +132,12 @@ class Ring:
         self._tasks.create_task(self._write(), name="ring documents")
         self._tasks.create_task(self._look_after(), name="ring members")
         if (keys := self.records.get(DOCUMENT)) is not None:
-            self._unwritten.put_nowait(keys)  # its keys may have missed the key cache
+            self._unwritten.put(keys)  # its keys may have missed the key cache
         if self._sockets is None:
             self._say("ring", f"this host does not take part: {self.departed}; stead ring join brings it back")
         else:
+            if not self.encrypted:
+                self._say("ring", "no ring key, so the ring is on loopback only, in plain text; next: stead ring key generate NAME")
             await self._take_part(self._sockets)
 
     async def _take_part(self, sockets: Sockets) -> None:
@@ -223,10 +232,15 @@ class Ring:
         if not self.departed:
             return
         sockets = bind(self.settings.ring, self._say)
-        with storage(self._marker):
-            self._marker.unlink(missing_ok=True)
+        try:  # what the disk refuses leaves this host as it is: outside, and to be asked again
+            identity = self.store.identity()
+            with storage(self._marker):
+                self._marker.unlink(missing_ok=True)
+        except StorageError:
+            sockets.close()
+            raise
         self.departed = ""
-        self.identity, self.address = self.store.identity(), sockets.address
+        self.identity, self.address = identity, sockets.address
         self.node = self._make_node()
         await self._take_part(sockets)
         self._say("ring", "this host takes part again")
@@ -239,9 +253,10 @@ class Ring:
 
     async def dismiss(self, member: MemberId, why: str) -> Record:
         """Tell the ring that a member has departed for good."""
-        record = self.node.dismiss(member, why, clock.now())
-        await asyncio.to_thread(self.store.write, record)
-        self._do(self.node.adopt(record, clock.now()))
+        async with self._putting:
+            record = self.node.dismiss(member, why, clock.now())
+            await asyncio.to_thread(self.store.write, record)
+            self._do(self.node.adopt(record, clock.now()))
         return record
 
     # --- what the node says
@@ -251,7 +266,8 @@ class Ring:
             self.driver.do(effects)
         else:
             for effect in effects:
-                self._hear(effect)
+                if not isinstance(effect, Send | Open | Write | Close):  # who has left tells nobody; the others learn it when it is back
+                    self._hear(effect)
 
     def _hear(self, effect: Effect) -> None:
         match effect:
@@ -267,15 +283,15 @@ class Ring:
                 if record.key == DOCUMENT:
                     self.keys.adopt(record, self._text(member_id(record.author)))
                 if not record.key.startswith("member/"):
-                    self._unwritten.put_nowait(record)
+                    self._unwritten.put(record)
                 self._stir_soon()
             case Expired():
                 self._stir_soon()
             case Noted(topic, because):
                 self._say(self._text(bytes.fromhex(topic)) if len(topic) == 32 else topic, because)
             case Cloned(because):
-                self.store.renew(because)
-                self._end(f"this host's identity in the ring belongs to another: {because}; it becomes a new member")
+                self._taken = because
+                self._give_up_identity()
             case Contested(generation, because):
                 self._say("ring", f"a copy of this host's identity runs elsewhere and will have to become a new member: {because}")
                 asyncio.get_running_loop().call_soon(self._count_on, generation)
@@ -284,6 +300,14 @@ class Ring:
                 self._tasks.create_task(self.close(), name="ring departure")
             case _:
                 raise AssertionError(effect)
+
+    def _give_up_identity(self) -> None:
+        """Another has it. While the disk does not take that this host becomes a new member, it is outside the ring, and tries again."""
+        trouble = attempt(self.store.renew, self._taken)
+        self._try(trouble)
+        if not trouble:
+            because, self._taken = self._taken, ""
+            self._end(f"this host's identity in the ring belongs to another: {because}; it becomes a new member")
 
     def _count_on(self, generation: int) -> None:
         """Stay who we are, as a later generation; without a disk to count on, nothing is claimed and the other one wins."""
@@ -321,6 +345,8 @@ class Ring:
         """What is looked at now and then: who is there goes to disk soon after it has changed, else seldom."""
         while True:
             await asyncio.sleep(RING_LOOK_S)
+            if self._taken:
+                self._give_up_identity()
             self.keys.wonder(self.node.counters.get("refused key", 0))
             self._look_for_company()
             if clock.now() - self._saved_at < (RING_SAVE_APART_S if self._changed else RING_SAVE_S):
@@ -330,7 +356,7 @@ class Ring:
                 self._changed = False
                 self._try(await asyncio.to_thread(attempt, self.store.save_members, known))
             if self.keys.untold is not None:
-                self._unwritten.put_nowait(self.keys.untold)
+                self._unwritten.put(self.keys.untold)
 
     def _look_for_company(self) -> None:
         """Members who cannot open what we seal are as silent as those who are not there: a person may know."""
@@ -398,17 +424,5 @@ def bind(ring: RingSettings, say: Callable[[str, str], None]) -> Sockets:
 
 
 def own_ip(settings: Settings) -> str:
-    """What others reach this host by: as told, else where it listens, else the address that it would leave by."""
-    host = settings.ring.listen[0]
-    if settings.ip:
-        return settings.ip
-    if host not in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
-        return host
-    family, far = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # nothing is sent: the kernel chooses a source address
-        try:
-            probe.connect((far, 9))
-            found: str = probe.getsockname()[0]
-        except OSError:
-            return "::1" if ":" in host else "127.0.0.1"
-    return found
+    """What others reach this host by: as told, else where it listens, else what its interfaces say."""
+    return settings.ip or reached_by(settings.ring.listen[0])

@@ -4,7 +4,8 @@ Rules: every known member has a bucket of its own, all others share one, so that
 what is meant for strangers one host gets no more than its share: while it floods, others still join. A member of a healing ring sends some
 sixty a second. A thousand hosts that join at once send one greeting each, and those that were not heard another one a second later: the
 burst and the first seconds' rate hear them all, and each has become a member with a bucket of its own by then. Streams: half of the places
-are for hosts of members only, and no other host than this one gets more than half.
+are for hosts of members only, no other host than this one gets more than half, and strangers begin only so many in a second: what is
+recorded of a conversation can be played again without a key, and each such stream is work.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hart.limits import (
     RING_STRANGER_BURST,
     RING_STRANGER_RATE,
     RING_STRANGER_SHARE,
+    RING_STRANGER_STREAMS,
     RING_STREAMS,
 )
 from supervisor.gossip.messages import Address
@@ -69,16 +71,19 @@ class Budget:
 class Places:
     """Streams that others have opened, by their hosts."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
+        self._begun = Bucket(*RING_STRANGER_STREAMS, now)
         self._taken: Counter[str] = Counter()
         self._strangers: Counter[str] = Counter()
 
-    def take(self, host: str, *, known: bool) -> bool:
+    def take(self, host: str, now: float, *, known: bool) -> bool:
         """One more; give it back with `leave`."""
         half = RING_STREAMS // 2
         if self._taken.total() >= RING_STREAMS:
             return False
         if not is_loopback(host) and (self._taken[host] >= half or (not known and self._strangers.total() >= half)):
+            return False
+        if not known and not is_loopback(host) and not self._begun.take(now):
             return False
         self._taken[host] += 1
         self._strangers[host] += not known

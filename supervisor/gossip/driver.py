@@ -47,7 +47,7 @@ class Driver:
         self.node, self.sockets = node, sockets
         self._drops: Counter[str] = Counter()
         self._hear, self._clock = hear, clock
-        self._budget, self._places = Budget(clock()), Places()
+        self._budget, self._places = Budget(clock()), Places(clock())
         self._known: frozenset[Address] = frozenset()
         self._known_hosts: frozenset[str] = frozenset()
         self._known_at, self._known_for_s = float("-inf"), 0.0
@@ -233,7 +233,7 @@ class Driver:
         caller, now = inward(writer.get_extra_info("peername") or ("", 0)), self._clock()
         self._look_who_is_known(now)
         known = caller[0] in self._known_hosts
-        if self._closed or not (self.sockets.sealed or is_loopback(caller[0])) or not self._places.take(caller[0], known=known):
+        if self._closed or not (self.sockets.sealed or is_loopback(caller[0])) or not self._places.take(caller[0], now, known=known):
             self._drops["stream refused"] += 1
             writer.transport.abort()
             return

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from hart.errors import StorageError
 from hart.keys import KeyCache
 from hart.root import Root
 from supervisor import ring as module
+from supervisor.backlog import Backlog
 from supervisor.gossip.keyring import Keyring
-from supervisor.gossip.messages import Health, Seen
+from supervisor.gossip.messages import Cloned, Health, Record, Seen, Version
 from supervisor.gossip.records import Records
 from supervisor.gossip.store import RingStore
 from supervisor.ring import Ring
@@ -28,6 +30,7 @@ class Inside:
 
     def __init__(self, path: Path, tasks: asyncio.TaskGroup, *peers: str) -> None:
         self.said: list[str] = []
+        self.ended: list[str] = []
         where = RingSettings(name="prod", listen=("127.0.0.1", 0), listen_fixed=True, mdns=False, preset="local", peers=peers)
         settings = Settings(root=Root(path), ring=where)
         self.store, keyring = RingStore(settings.ring_state), Keyring("prod", KEY)
@@ -43,7 +46,7 @@ class Inside:
         )
 
     async def start(self) -> Inside:
-        await self.ring.start(stir=lambda: None, end=lambda _: None, facts=dict)
+        await self.ring.start(stir=lambda: None, end=self.ended.append, facts=dict)
         return self
 
     async def crash(self) -> None:
@@ -148,3 +151,69 @@ async def test_a_host_that_was_always_alone_is_not_told_so(tmp_path: Path) -> No
         await asyncio.wait_for(looked.wait(), DEADLINE_S)
         assert (a.said, a.ring.alone, a.saved) == ([], False, [])
         await a.ring.close()
+
+
+def refuse(*_: object) -> None:
+    raise StorageError("generation", "no space left on device")
+
+
+@pytest.mark.asyncio
+async def test_who_has_left_can_still_propose_and_dismiss(tmp_path: Path) -> None:
+    """Nobody is told yet: the others learn it when this host is back."""
+    async with group() as tasks:
+        a = await Inside(tmp_path / "a", tasks).start()
+        b = await Inside(tmp_path / "b", tasks, a.address).start()
+        await until(lambda: b.saved == [a.public] and a.saved == [b.public])
+        await a.ring.depart()
+        await a.ring.put("group/web.default/config", b"x", expect=0)
+        await a.ring.dismiss(b.ring.identity.key.id, "a test says so")
+        await b.ring.close()
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_refuses_leaves_a_host_outside_until_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the marker in place, and without sockets that nobody closes."""
+    async with group() as tasks:
+        a = await Inside(tmp_path / "a", tasks).start()
+        await a.ring.depart()
+        with monkeypatch.context() as broken:
+            broken.setattr(a.store, "identity", refuse)
+            for _ in range(2):
+                with pytest.raises(StorageError):
+                    await a.ring.come_back()
+                assert a.ring.departed
+                assert a.ring._marker.exists()
+        await a.ring.come_back()
+        assert not a.ring.departed
+        assert a.ring.driver is not None
+        await a.ring.close()
+
+
+@pytest.mark.asyncio
+async def test_an_identity_that_is_another_s_is_given_up_when_the_disk_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no end of the supervisor, and not of the wish to be a new member either."""
+    async with group() as tasks:
+        a = await Inside(tmp_path / "a", tasks).start()
+        with monkeypatch.context() as broken:
+            broken.setattr(a.store, "renew", refuse)
+            a.ring._hear(Cloned("a test says so"))
+            assert not a.ended
+            assert "no space left" in a.ring.trouble
+        await until(lambda: a.ended)
+        await a.ring.close()
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_is_slower_than_the_ring_costs_no_memory() -> None:
+    """Of each document the newest body waits, and the one before it; documents take turns."""
+    backlog = Backlog()
+
+    def body(key: str, number: int) -> Record:
+        return Record(key=key, version=Version(number, 0), author=bytes(32), body=b"x", signature=b"")
+
+    for number in range(1000):
+        backlog.put(body("group/a.default/config", number))
+    backlog.put(body("group/b.default/config", 1))
+    assert len(backlog) == 3
+    got = [await backlog.get() for _ in range(3)]
+    assert [each.version.major for each in got] == [998, 999, 1]

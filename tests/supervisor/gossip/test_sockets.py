@@ -9,7 +9,15 @@ import socket
 import pytest
 
 from hart.errors import UnavailableError, UsageError
-from hart.limits import JOIN_S, RING_MEMBER_BURST, RING_STRANGER_BURST, RING_STRANGER_RATE, RING_STRANGER_SHARE, RING_STREAMS
+from hart.limits import (
+    JOIN_S,
+    RING_MEMBER_BURST,
+    RING_STRANGER_BURST,
+    RING_STRANGER_RATE,
+    RING_STRANGER_SHARE,
+    RING_STRANGER_STREAMS,
+    RING_STREAMS,
+)
 from supervisor.gossip.budget import Budget, Places
 from supervisor.gossip.sockets import inward, open_sockets
 
@@ -85,15 +93,27 @@ def test_a_thousand_hosts_that_join_at_once_are_all_heard_within_seconds() -> No
 
 def test_silent_callers_leave_places_for_members() -> None:
     """Strangers get half of the streams, one host half of them; this host's own processes any."""
-    places = Places()
-    assert sum(places.take(f"10.0.0.{number}", known=False) for number in range(20)) == RING_STREAMS // 2
-    assert places.take(MEMBER[0], known=True)
+    places = Places(0.0)
+    assert sum(places.take(f"10.0.0.{number}", 0.0, known=False) for number in range(20)) == RING_STREAMS // 2
+    assert places.take(MEMBER[0], 0.0, known=True)
     places.leave("10.0.0.0", known=False)
-    assert places.take("10.0.0.9", known=False)
-    crowded = Places()
-    assert sum(crowded.take(MEMBER[0], known=True) for _ in range(20)) == RING_STREAMS // 2
-    assert sum(crowded.take("127.0.0.1", known=True) for _ in range(20)) == RING_STREAMS // 2
-    assert not crowded.take("10.0.0.1", known=True)
+    assert places.take("10.0.0.9", 0.0, known=False)
+    crowded = Places(0.0)
+    assert sum(crowded.take(MEMBER[0], 0.0, known=True) for _ in range(20)) == RING_STREAMS // 2
+    assert sum(crowded.take("127.0.0.1", 0.0, known=True) for _ in range(20)) == RING_STREAMS // 2
+    assert not crowded.take("10.0.0.1", 0.0, known=True)
+
+
+def test_strangers_begin_only_so_many_streams_a_second() -> None:
+    """A recorded conversation can be played again without a key, and each costs an answer; members are not held up by it."""
+    places, (rate, burst) = Places(0.0), RING_STRANGER_STREAMS
+    begun = 0
+    for turn in range(10_000):
+        if places.take("10.0.0.1", turn / 1000, known=False):
+            places.leave("10.0.0.1", known=False)
+            begun += 1
+    assert begun <= burst + 10 * rate
+    assert places.take(MEMBER[0], 10.0, known=True)
 
 
 def test_a_member_that_floods_uses_up_its_own() -> None:
