@@ -20,6 +20,8 @@ from hashlib import blake2b
 from math import ceil, log10
 from typing import Any, Final
 
+from msgpack import packb
+
 from supervisor.gossip.codec import size_of
 from supervisor.gossip.identity import announcement_ok, record_ok
 from supervisor.gossip.members import Member
@@ -68,6 +70,11 @@ def digest(record: Record) -> bytes:
     return blake2b(b"\0" if record.body is None else b"\1" + record.body, digest_size=16).digest()
 
 
+def weight(frame: Any) -> int:
+    """Bytes of a frame on the wire; where encoding is off, as they would be without its seal."""
+    return len(frame if isinstance(frame, bytes) else packb(frame))
+
+
 def answered(packet: Packet, effects: list[Effect]) -> bool:
     """Whether something was said to whoever asked, under the number of the question."""
     return any(type(effect) is Send and effect.data.seq == packet.seq != 0 for effect in effects)
@@ -105,8 +112,8 @@ class Safety:
                     self._expired(seat, member)
                 case Send(_, data):
                     self._sent(host, seat, data)
-                case Write(_, data) if len(data) > FRAME_MAX:
-                    raise Broken("frames within limits", f"{host.name} wrote {len(data)} bytes")
+                case Write(_, data) if weight(data) > FRAME_MAX:
+                    raise Broken("frames within limits", f"{host.name} wrote {weight(data)} bytes")
                 case _:
                     pass
         self._myself(host, seat, what if verb == "receive" else None, effects)
