@@ -79,6 +79,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "config history": ("supervisor.cli", "config_history", "Show the versions of a group's configuration"),
     "config diff": ("supervisor.cli", "config_diff", "Show what differs between two versions"),
     "config revert": ("supervisor.cli", "config_revert", "Go back to an earlier version"),
+    "apply": ("supervisor.cli_apply", "apply", "Make this host what a file says"),
+    "export": ("supervisor.cli_apply", "export", "Write what this host has, as a file"),
     "why": ("supervisor.cli_why", "why", "Show what was decided about a service, and why"),
     "doctor": ("supervisor.cli_doctor", "doctor", "Check this host, and say what helps"),
     "file upload": ("supervisor.cli", "file_upload", "Give a file to all services of a group"),

@@ -25,6 +25,7 @@ __all__ = [
     "default_problems",
     "dotted",
     "environment_layer",
+    "key_path",
     "layered",
     "merge",
     "redact",
@@ -118,6 +119,20 @@ def _flatten(origins: Mapping[str, Any], givers: Mapping[tuple[str, ...], str], 
 def dotted(path: Sequence[str]) -> str:
     """A key as TOML writes it: `a.b."odd key"`."""
     return ".".join(key if BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False) for key in path)
+
+
+def key_path(key: str) -> list[str]:
+    """The parts of a dotted key as TOML writes it; FormatError."""
+    if "=" in key or "\n" in key:
+        raise FormatError(f"key {key[:80]!r}", "is not a key", next='such as http.port, or http."odd key"')
+    table: Any = loads(f"{key} = 0", thing=f"key {key[:80]}")
+    path = []
+    while isinstance(table, Mapping):
+        if len(table) != 1:
+            raise FormatError(f"key {key[:80]!r}", "is not a key", next='such as http.port, or http."odd key"')
+        ((name, table),) = table.items()
+        path.append(name)
+    return path
 
 
 def variables(name: str) -> tuple[str, str]:

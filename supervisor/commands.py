@@ -15,7 +15,7 @@ from typing import Any
 
 from hart.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from hart.limits import COMMAND_WAIT_S
-from supervisor import clock, config_view, configuration, file_commands, loading, ring_commands, view
+from supervisor import clock, config_view, configuration, declared, file_commands, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.plain import plain
@@ -63,11 +63,18 @@ async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
 
 
 async def load(host: Host, request: Request, say: Say) -> dict[str, Any]:
-    spec, package = await loading.accept(host, request, say)
+    whole = "spec" in request.fields  # from a document: the release that it runs stays, also while it is on trial
+    if whole:
+        spec = loading.declared(host, request)
+        package = await loading.admit(host, spec, declared.kept_release(host, spec), say)
+    else:
+        spec, package = await loading.accept(host, request, say)
     refuse_while_stopping(host)
     service = host.services.get(spec.name)
     host.specs.write(spec)
-    if service is not None and service.memory.record.choice != Choice(release=package.ident):
+    choice = service.memory.record.choice if service is not None else None
+    kept = whole and choice is not None and choice.release == package.ident
+    if service is not None and not kept and choice != Choice(release=package.ident):
         service.memory.save(choice=Choice(release=package.ident))
         if service.release != package.ident:
             service.tell(Event.RESTART, f"loaded again, as {package.ident}")
@@ -184,6 +191,7 @@ COMMANDS: dict[str, Command] = {
     "config history": config_view.history,
     "config diff": config_view.diff,
     "term": term,
+    **declared.COMMANDS,
     **file_commands.COMMANDS,
     **ring_commands.COMMANDS,
 }

@@ -10,12 +10,13 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hart.config import key_path
 from hart.errors import FormatError, InputError, NotFoundError
 from hart.ident import Ident
 from hart.limits import CONFIG_SHOWN
 from hart.schema import REDACTED, redact
 from supervisor import clock
-from supervisor.configuration import differences, key_path, kit_of, members
+from supervisor.configuration import differences, kit_of, members
 from supervisor.groups import NONE_YET, Document
 from supervisor.host import Host
 from supervisor.plain import flat, plain

@@ -9,14 +9,14 @@ What is not new changes nothing. What a member that cannot take it does is in se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hart.config import merge
+from hart.config import key_path, merge
 from hart.errors import ConflictError, FormatError, NotFoundError, ServiceError, UnavailableError
 from hart.limits import COMMAND_WAIT_S
-from hart.toml import dumps, loads
+from hart.toml import dumps
 from supervisor import acks, clock
 from supervisor.groups import Document, key_of, parse_document
 from supervisor.host import Host
@@ -203,20 +203,6 @@ def without(table: dict[str, Any], keys: tuple[str, ...], group: Group) -> dict[
             if not child:
                 del parent[part]
     return table
-
-
-def key_path(key: str) -> list[str]:
-    """The parts of a dotted key as TOML writes it; FormatError."""
-    if "=" in key or "\n" in key:
-        raise FormatError(f"key {key[:80]!r}", "is not a key", next='such as http.port, or http."odd key"')
-    table: Any = loads(f"{key} = 0", thing=f"key {key[:80]}")
-    path = []
-    while isinstance(table, Mapping):
-        if len(table) != 1:
-            raise FormatError(f"key {key[:80]!r}", "is not a key", next='such as http.port, or http."odd key"')
-        ((name, table),) = table.items()
-        path.append(name)
-    return path
 
 
 def conflict(group: Group, current: object) -> ConflictError:

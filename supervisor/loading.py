@@ -15,9 +15,9 @@ from hart.errors import ConflictError, FormatError
 from hart.ident import Ident
 from hart.installed import InstalledPackage
 from supervisor.depots import Depots
-from supervisor.groups import Groups
+from supervisor.groups import Document, Groups
 from supervisor.request import Request
-from supervisor.service.kit import Surroundings, configure_newest, open_kit
+from supervisor.service.kit import Surroundings, configure, configure_newest, open_kit
 from supervisor.service.order import refuse_circle
 from supervisor.service.spec import Bind, BindingMode, Condition, Desired, Group, ServiceSpec, Strategy, check_binds, service_name
 from supervisor.service.specdir import SpecDir
@@ -49,15 +49,31 @@ async def accept(place: Place, request: Request, say: Callable[[str], None]) -> 
     base = replace(before, ident=ident, instance=instance) if before else ServiceSpec(ident=ident, instance=instance)
     spec = replace(with_options(base, options), desired=Desired.UP)
     refuse_circle({**place.specs.look().specs, name: spec}, name)
-    package = place.tree.find(ident)
+    return spec, await admit(place, spec, ident, say)
+
+
+def declared(place: Place, request: Request) -> ServiceSpec:
+    """The spec that a document gives whole; what other programs put into its file stays. Circles were looked for in the whole document."""
+    spec = ServiceSpec.parse(request.text("spec"), thing="request")
+    before = place.specs.get(spec.name)
+    return replace(spec, other=before.other if before is not None else {})
+
+
+async def admit(
+    place: Place, spec: ServiceSpec, wanted: Ident, say: Callable[[str], None], *, document: Document | None = None
+) -> InstalledPackage:
+    """The package to start with, installed if it was not there; it can run this spec, with `document` or else what counts."""
+    package = place.tree.find(wanted)
     if package is None:
-        say(f"{ident} is not installed: looking in channel {spec.channel}")
-        package = await place.depots.install(spec.url, ident, channel=spec.channel, say=say)
+        say(f"{wanted} is not installed: looking in channel {spec.channel}")
+        package = await place.depots.install(spec.url, wanted, channel=spec.channel, say=say)
     kit = open_kit(place, spec, package)
     check_binds(spec, package.metadata.binds, package.metadata.binds_optional)
-    if refused := configure_newest(place, spec, kit, place.groups).refused:
+    if document is not None:
+        configure(place, spec, kit, document)
+    elif refused := configure_newest(place, spec, kit, place.groups).refused:
         say(refused)
-    return spec, package
+    return package
 
 
 def options_of(request: Request) -> Request:

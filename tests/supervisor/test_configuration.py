@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from hart.config import key_path
 from hart.errors import ConflictError, FormatError, InputError, NotFoundError
 from supervisor.config_view import why
-from supervisor.configuration import Order, compose, key_path, without
+from supervisor.configuration import Order, compose, without
 from supervisor.groups import Document
 from tests.supervisor.ringside import WEB
 
