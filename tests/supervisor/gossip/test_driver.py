@@ -213,8 +213,7 @@ async def test_callers_who_say_nothing_hold_their_places_only_for_a_moment(monke
         other = await member(2)
         stack.push_async_callback(other.driver.close)
         other.driver.do(other.node.join([target.driver.address], clock.now()))
-        await until(lambda: len(target.living()) == len(other.living()) == 2)
-        assert target.node.counters["streams answer"] > RING_STREAMS
+        await until(lambda: len(target.living()) == len(other.living()) == 2 and target.node.counters["streams answer"] > RING_STREAMS)
 
 
 @pytest.mark.asyncio
