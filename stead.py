@@ -60,6 +60,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "svc unload": ("supervisor.cli", "unload", "Stop a service and forget it"),
     "svc start": ("supervisor.cli", "start", "Start a loaded service"),
     "svc stop": ("supervisor.cli", "stop", "Stop a loaded service"),
+    "svc run-once": ("supervisor.cli_job", "run_once", "Run a job once, and pass its exit code on"),
     "svc status": ("supervisor.cli", "status", "Show services and why they are as they are"),
     "svc logs": ("supervisor.cli", "logs", "Show what a service has written"),
     "ring key generate": ("supervisor.cli_ring_key", "generate", "Make a key: hosts that hold it form a ring"),

@@ -65,6 +65,7 @@ class HolderClient:
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
+        self.info: HolderInfo | None = None  # what it said last
 
     @classmethod
     async def connect(cls, path: Path) -> HolderClient:
@@ -92,6 +93,7 @@ class HolderClient:
             info = HolderInfo(version=int(reply["version"]), boot_id=str(reply["boot_id"]), pid=int(reply["pid"]))
         if info.version != protocol.VERSION:
             raise UnavailableError("holder", f"speaks version {info.version}, not {protocol.VERSION}", next="restart it: stead sup term")
+        self.info = info
         return info
 
     async def start(self, service: str, request: StartRequest) -> Held:

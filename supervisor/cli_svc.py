@@ -85,7 +85,8 @@ def status(name: str | None, root: str | None, wait_s: float | None, as_json: bo
     (row,) = rows
     why = [f"{line['at']}  {line['state']}: {line['because']}" for line in row["why"]]
     hooks = [f"{hook}: {because}" for hook, because in row["hooks"].items()]
-    show_facts({**row, "hooks": hooks, "why": why}, as_json=False)
+    runs = {"runs": [f"{run['ended'] or run['began'] or 'now'}  {run['outcome']}: {run['because']}" for run in row.get("runs", [])]}
+    show_facts({**row, "hooks": hooks, **(runs if "runs" in row else {}), "why": why}, as_json=False)
 
 
 def show_row(row: dict[str, Any], *, as_json: bool) -> None:

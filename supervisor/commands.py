@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hart.errors import ConflictError, NotFoundError, ServiceError, StorageError
+from hart.errors import NotFoundError, ServiceError, StorageError
 from hart.limits import COMMAND_WAIT_S
-from supervisor import clock, config_view, configuration, declared, file_commands, loading, ring_commands, view
+from supervisor import clock, config_view, configuration, declared, file_commands, job_commands, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.plain import plain
@@ -24,7 +24,7 @@ from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
 from supervisor.service.spec import Desired
 from supervisor.service.update import Choice
-from supervisor.services import are_down, attach_again, reconcile_all
+from supervisor.services import are_down, attach_again, reconcile_all, refuse_while_stopping
 
 HEARD_S = 1.0  # for a service to hear what it was told; it does nothing slow while it reads its mail
 HOPELESS = 3  # failed starts in a row after which nobody goes on waiting
@@ -131,11 +131,6 @@ async def term(host: Host, _: Request, say: Say) -> dict[str, Any]:
     return {"stopped": sorted(host.services)}
 
 
-def refuse_while_stopping(host: Host) -> None:
-    if host.stopping:
-        raise ConflictError("supervisor", f"is stopping all services: {host.stopping}")
-
-
 def need(host: Host, name: str) -> Service:
     service = host.services.get(name)
     if service is None:
@@ -148,7 +143,7 @@ async def ready(host: Host, name: str, wait_s: float) -> dict[str, Any]:
     """The service's row when it is ready; ServiceError when it is not, in that time, or when there is no hope."""
     service = need(host, name)
     await host.changed.until(lambda: service.settled, HEARD_S)
-    if wait_s > 0:
+    if wait_s > 0 and service.job is None:  # a job is ready when it is loaded
         life = service.life
         await host.changed.until(lambda: service.settled and (life.state is State.READY or life.failures >= HOPELESS), wait_s)
         if service.life.state is not State.READY:
@@ -193,6 +188,7 @@ COMMANDS: dict[str, Command] = {
     "term": term,
     **declared.COMMANDS,
     **file_commands.COMMANDS,
+    **job_commands.COMMANDS,
     **ring_commands.COMMANDS,
 }
 

@@ -175,9 +175,10 @@ def is_ours(writer: asyncio.StreamWriter) -> bool:
 
 
 def ask(path: Path, request: Mapping[str, Any], say: Say) -> Any:
-    """Send one request, wait for its result; raises the supervisor's error, or UnavailableError when there is none."""
+    """Send one request, wait for its result; raises the supervisor's error, or UnavailableError when there is none (with `lost` in its
+    data: whether the request was carried out is not known)."""
     no_supervisor = UnavailableError(
-        f"supervisor of {path.parents[2]}", "is not running", next=f"start it: stead sup run --root {path.parents[2]}"
+        f"supervisor of {path.parents[2]}", "is not running", next=f"start it: stead sup run --root {path.parents[2]}", lost=True
     )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(SILENCE_S)
@@ -205,7 +206,7 @@ def ask(path: Path, request: Mapping[str, Any], say: Say) -> Any:
             ) from None
         except (ConnectionError, EOFError):
             raise UnavailableError(
-                str(path), "the supervisor closed the connection", next="is it running, and as your user? stead sup status"
+                str(path), "the supervisor closed the connection", next="is it running, and as your user? stead sup status", lost=True
             ) from None
 
 

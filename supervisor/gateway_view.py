@@ -74,7 +74,11 @@ def find(host: Host, name: str) -> Service:
 def health(host: Host, name: str) -> Verdict:
     """Whether to send it traffic: by its state, then by the last check, as Habitat's codes."""
     each = find(host, name)
-    status, said = judge(each.life.state, each.life.health, each.life.last_check, checked=each.life.plan.health_check)
+    if each.job is not None:  # it is well when its last run was
+        well = each.job.book.last is None or each.job.done_well
+        status, said = (200, "ok") if well else (503, "its last run did not end well")
+    else:
+        status, said = judge(each.life.state, each.life.health, each.life.last_check, checked=each.life.plan.health_check)
     facts = {
         "service": each.name,
         "group": str(each.spec.service_group),

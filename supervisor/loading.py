@@ -17,10 +17,14 @@ from hart.installed import InstalledPackage
 from supervisor.depots import Depots
 from supervisor.groups import Document, Groups
 from supervisor.request import Request
+from supervisor.service import schedule as times
 from supervisor.service.kit import Surroundings, configure, configure_newest, open_kit
 from supervisor.service.order import refuse_circle
+from supervisor.service.schedule import Schedule
 from supervisor.service.spec import Bind, BindingMode, Condition, Desired, Group, ServiceSpec, Strategy, check_binds, service_name
 from supervisor.service.specdir import SpecDir
+
+SCHEDULE = frozenset({"every", "cron", "time_zone", "overlap", "jitter"})
 
 
 class Place(Surroundings, Protocol):
@@ -83,6 +87,18 @@ def options_of(request: Request) -> Request:
     return Request(given)
 
 
+def schedule_of(before: Schedule | None, options: Request) -> Schedule | None:
+    """The schedule with what was given; `every` and `cron` take each other's place, and an empty one takes the schedule out."""
+    given = {key: options.text(key) for key in SCHEDULE & set(options.fields)}
+    told = {**times.table(before), **given}
+    for one, others in (("every", ("cron", "time_zone")), ("cron", ("every",))):
+        if given.get(one):
+            told = {key: value for key, value in told.items() if key not in others or key in given}
+    if given.get("every") == "" or given.get("cron") == "":
+        told = {}
+    return times.read(told, "schedule")
+
+
 def with_options(spec: ServiceSpec, options: Request) -> ServiceSpec:
     """The spec with what was given; what was not given stays as it was."""
     given, changes = options.fields, dict[str, Any]()
@@ -98,12 +114,13 @@ def with_options(spec: ServiceSpec, options: Request) -> ServiceSpec:
                 changes[key] = kind(options.text(key))
             except ValueError:
                 raise FormatError(f"{key} {options.text(key)!r}", f"is not one of {', '.join(kind)}") from None
-    if "binds" in given:
-        changes["binds"] = tuple(sorted(Bind.parse(bind) for bind in options.texts("binds")))
-    for key in ("after", "requires_ready"):
+    lists: dict[str, Callable[[str], Any]] = {"binds": Bind.parse, "after": service_name, "requires_ready": service_name}
+    for key, parse in lists.items():
         if key in given:  # an empty text takes out what was there
-            changes[key] = tuple(sorted({service_name(text) for text in options.texts(key) if text}))
-    for key in ("shutdown_timeout_s", "health_check_interval_s"):
+            changes[key] = tuple(sorted({parse(text) for text in options.texts(key) if text}))
+    if SCHEDULE & set(given):
+        changes["schedule"] = schedule_of(spec.schedule, options)
+    for key in ("shutdown_timeout_s", "health_check_interval_s", "run_timeout_s"):
         if key in given:
             changes[key] = float(options.number(key, 0))
     return replace(spec, **changes)

@@ -64,7 +64,7 @@ def services(found: list[Service]) -> Iterator[Metric]:
     for each in sorted(found, key=lambda each: each.name):
         life, labels = each.life, (each.name, str(each.spec.service_group))
         choice = each.memory.record.choice
-        made["up"].add_metric(labels, float(life.state in UP or life.state in (State.DRAINING, State.STOPPING)))
+        made["up"].add_metric(labels, float(life.state in UP or life.state in (State.RUNNING, State.DRAINING, State.STOPPING)))
         made["ready"].add_metric(labels, float(life.state is State.READY))
         made["serving"].add_metric(labels, float(life.serving))
         made["degraded"].add_metric(labels, float(bool(view.troubles(each))))

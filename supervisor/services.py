@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from hart.errors import InputError, SteadError
+from hart.errors import ConflictError, InputError, SteadError
 from hart.ident import Ident
 from hart.limits import STOP_ALL_S
 from supervisor import clock
@@ -43,7 +43,7 @@ async def take_over(host: Host, held: Iterable[Held]) -> None:
         if (spec := carried_before(host, name)) is not None:
             service = add(host, spec)
             if spec.wanted:
-                service.tell(Event.WANTED_UP, "its spec file cannot be read, and it was up before")
+                service.want_up("its spec file cannot be read, and it was up before")
     await attach_again(host)
 
 
@@ -154,7 +154,7 @@ def carry_out(host: Host, service: Service | None, spec: ServiceSpec | None, ste
         case Action.KEEP:
             pass
         case Action.START:
-            service.tell(Event.WANTED_UP, step.because)
+            service.want_up(step.because)
         case Action.STOP:
             service.tell(Event.WANTED_DOWN, step.because)
         case Action.SWAP:
@@ -163,7 +163,7 @@ def carry_out(host: Host, service: Service | None, spec: ServiceSpec | None, ste
             host.journal.write("spec", spec.name, step.because)
             host.changed.beat()
         case Action.REPLACE:
-            service.tell(Event.RESTART, step.because)
+            service.begin_anew(step.because)
 
 
 async def on_exit(host: Host, event: Exited) -> None:
@@ -171,7 +171,7 @@ async def on_exit(host: Host, event: Exited) -> None:
     if service is not None:
         await service.on_exit(event)
         if host.unread.pop(event.service, None) is not None and service.spec.wanted and not service.gone:
-            service.tell(Event.WANTED_UP, "the process that could not be taken over has ended")
+            service.want_up("the process that could not be taken over has ended")
         return
     try:
         await host.holder.forget(event.service, event.start_id)
@@ -193,3 +193,8 @@ async def stop_all(host: Host, because: str) -> bool:
 
 def are_down(services: Iterable[Service]) -> bool:
     return all(service.life.state is State.DOWN for service in services)
+
+
+def refuse_while_stopping(host: Host) -> None:
+    if host.stopping:
+        raise ConflictError("supervisor", f"is stopping all services: {host.stopping}")

@@ -113,6 +113,10 @@ class Settings:
         return self.root.sup / "running"
 
     @property
+    def jobs(self) -> Path:
+        return self.root.sup / "jobs"
+
+    @property
     def journal(self) -> Path:
         return self.root.sup / "journal.jsonl"
 

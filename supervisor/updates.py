@@ -55,7 +55,8 @@ async def ask(host: Host, service: Service, question: Question) -> None:
 
 def follows(service: Service) -> bool:
     spec, life = service.spec, service.life
-    settled = life.state in (State.READY, State.BACKOFF, State.STARTING) and service.memory.record.choice is not None
+    at_rest = (State.DOWN,) if service.job is not None and spec.wanted else (State.READY, State.BACKOFF, State.STARTING)
+    settled = life.state in at_rest and service.memory.record.choice is not None
     return spec.strategy is Strategy.AT_ONCE and not spec.ident.is_full and settled and not service.gone
 
 

@@ -50,6 +50,7 @@ from supervisor.service.events import (
 )
 from supervisor.service.fallback import newest_taken
 from supervisor.service.files import Files
+from supervisor.service.job import Job
 from supervisor.service.kit import Kit, Rendering, configure_newest, hook_environment, member_of, open_kit, render_kit
 from supervisor.service.memory import Memory
 from supervisor.service.preparation import Preparation
@@ -112,15 +113,36 @@ class Service:
         self.work = Work(host.tasks, spec.name)
         self.told: Member | None = None  # what others were last told of it
         self._found = False  # the process is an earlier supervisor's
+        self.job: Job | None = None  # its runs, when it is a job
 
     def carry(self, spec: ServiceSpec) -> None:
         """This spec is carried out from now on, also by a later supervisor that cannot read its file."""
         self.spec = spec
         self.memory.save(spec=spec.render())
+        if self.job is not None and not spec.job:
+            self.job.end()
+            self.job = None
+        if spec.job:
+            self.job = self.job or Job(self)
+            self.job.carry()
 
     # --- mail
 
+    def want_up(self, because: str) -> None:
+        """It is wanted, and nothing of it runs: a job then waits until it is due."""
+        if self.job is not None:
+            self.job.want_up(because)
+        else:
+            self.tell(Event.WANTED_UP, because)
+
+    def begin_anew(self, because: str) -> None:
+        """Its spec is another one. What has become a job is down until it is due; what was one may be between two runs."""
+        self.tell(Event.RESTART if self.job is None else Event.WANTED_DOWN, because)
+        self.want_up(because)
+
     def tell(self, event: Event, because: str = "") -> None:
+        if event is Event.RESTART and self.job is not None:
+            return  # what is new is for its next run
         self._mail.put_nowait(Mail(Happened(event=event, because=because)))
 
     def post(self, happened: Happened) -> None:
@@ -155,6 +177,8 @@ class Service:
         """Read mail and watch the clock until the service is gone."""
         while not (self.gone and self.life.state is State.DOWN and self._mail.empty() and self.name not in self.host.unread):
             self._handling = False
+            if self.job is not None:
+                self.job.settle()
             self.host.changed.beat()
             mail = await self._next_mail()
             self._handling = True
@@ -168,6 +192,8 @@ class Service:
                 await self._feed(mail.happened)
         self._handling = False
         self.work.call_off()
+        if self.job is not None:
+            self.job.forget()
 
     async def _next_mail(self) -> Mail | None:
         left = None if self.life.deadline is None else max(0.0, self.life.deadline - clock.now())
@@ -369,16 +395,20 @@ class Service:
             self.tell(Event.START_REFUSED, f"the process is not started: {self.memory.trouble}")
             return
         try:
-            pid = await self.process.start(kit)
+            pid = await self.process.start(kit, self.job.begin() if self.job is not None else ())
         except SteadError as error:
             self.tell(Event.START_REFUSED, f"the process could not be started: {error.cause}")
             return
         self.memory.save(start_id=self.process.start_id)
+        if self.job is not None:
+            self.job.began(self.process.start_id)
         self.tell(Event.STARTED, f"process {pid} of {kit.package.ident} is up")
         self._mail.put_nowait(Mail(None))  # what changed while it started
 
     async def on_exit(self, event: Exited) -> None:
         """The holder says that a process has ended."""
+        if self.job is not None:
+            self.job.exited(event)
         if await self.process.ended(event):
             self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal)}")
 
@@ -392,6 +422,8 @@ class Service:
         if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
             self.memory.save(start_id=held.start_id, was_ready=False)
         self.process.adopt(held)
+        if self.job is not None:
+            self.job.attached(held.start_id)
         try:
             taken = configure_newest(self.host, self.spec, self.kit, self.host.groups, least=self.memory.record.revision)
             self.cfg, _ = taken.result
@@ -402,7 +434,7 @@ class Service:
             Happened(
                 event=Event.ATTACHED,
                 because=f"process {held.pid} of {release} was found running",
-                plan=self.kit.plan,
+                plan=self.kit.plan if self.job is None else self.job.left(self.kit.plan),
                 was_ready=self.memory.record.was_ready,
             )
         )
@@ -473,7 +505,13 @@ class Service:
     @property
     def stands(self) -> order.Standing:
         """For those that start after it."""
-        return order.Standing(state=self.life.state, wanted=self.spec.wanted and not self.gone, serving=self.serving)
+        return order.Standing(
+            state=self.life.state,
+            wanted=self.spec.wanted and not self.gone,
+            serving=self.serving,
+            job=self.job is not None,
+            done_well=self.job is not None and self.job.done_well,
+        )
 
     @property
     def report(self) -> ConfigReport:

@@ -15,6 +15,7 @@ class State(StrEnum):
     SPAWNING = "spawning"  # the holder was asked for a process
     STARTING = "starting"  # the process is up, not ready yet
     READY = "ready"
+    RUNNING = "running"  # a job's process is up; it is done when it ends
     DRAINING = "draining"  # the pre-stop hook runs, the process still serves
     STOPPING = "stopping"  # the process was told to end
     FINISHING = "finishing"  # the process is gone, the post-stop hook runs
@@ -74,6 +75,8 @@ class Plan:
     health_failures: int = HEALTH_FAILURES
     stop_timeout_s: float = SHUTDOWN_TIMEOUT_S
     trial_s: float = TRIAL_S
+    job: bool = False  # its process is to end by itself, and is not started again
+    run_timeout_s: float | None = None  # of a job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,8 @@ def plan_of(spec: ServiceSpec, package_timeout_s: float | None, hooks: frozenset
         ready_deadline_s=probes.ready_deadline_s,
         health_failures=probes.health_failures,
         stop_timeout_s=next(timeout for timeout in timeouts if timeout is not None),
+        job=spec.job,
+        run_timeout_s=spec.run_timeout_s,
     )
 
 

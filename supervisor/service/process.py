@@ -7,6 +7,7 @@ file in the service directory is for hooks, nobody here reads it.
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,11 @@ class Process:
     def expect(self) -> None:
         self.start_id, self._expected = "", True
 
-    async def start(self, kit: Kit) -> int:
-        """Start it and return its pid; ServiceError says why it could not be."""
+    async def start(self, kit: Kit, args: Sequence[str] = ()) -> int:
+        """Start it, with these arguments, and return its pid; ServiceError says why it could not be."""
         directory, account = kit.service_dir, kit.account
         request = StartRequest(
-            argv=[str(directory / "run")],
+            argv=[str(directory / "run"), *args],
             env=dict(kit.env),
             cwd=str(directory),
             uid=account.uid,

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from hart.errors import ConfigError, FormatError
 from hart.ident import Ident
 from hart.toml import dumps, loads
+from supervisor.service import schedule as times
+from supervisor.service.schedule import Schedule
 
 T = TypeVar("T", bound=StrEnum)
 
@@ -87,7 +89,8 @@ def service_name(text: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """What is wanted of one service. Durations in seconds. `instance` is its name where that is not the package's: several services of a
-    host may run one package. `after` and `requires_ready` name services of this host (order.py)."""
+    host may run one package. `after` and `requires_ready` name services of this host (order.py). With a `schedule`, or `run_once`, the id
+    of its one run, it is a job (jobs.py)."""
 
     ident: Ident
     instance: str | None = None
@@ -101,6 +104,9 @@ class ServiceSpec:
     config_from: str | None = None
     after: tuple[str, ...] = ()
     requires_ready: tuple[str, ...] = ()
+    schedule: Schedule | None = None
+    run_once: str = ""
+    run_timeout_s: float | None = None
     desired: Desired = Desired.UP
     shutdown_timeout_s: float | None = None
     health_check_interval_s: float | None = None
@@ -113,6 +119,10 @@ class ServiceSpec:
     @property
     def service_group(self) -> Group:
         return Group(self.name, self.group)
+
+    @property
+    def job(self) -> bool:
+        return self.schedule is not None or bool(self.run_once)
 
     @property
     def wanted(self) -> bool:
@@ -152,6 +162,9 @@ class ServiceSpec:
             config_from=reader.text("config_from", "") or None,
             after=after,
             requires_ready=requires_ready,
+            schedule=times.read(table, thing),
+            run_once=reader.text("run_once", ""),
+            run_timeout_s=reader.seconds("run_timeout"),
             desired=reader.choice("desired_state", Desired, Desired.UP),
             shutdown_timeout_s=reader.seconds("shutdown_timeout"),
             health_check_interval_s=reader.seconds("health_check_interval"),
@@ -174,6 +187,9 @@ class ServiceSpec:
             "config_from": self.config_from,
             "after": list(self.after) or None,
             "requires_ready": list(self.requires_ready) or None,
+            **times.table(self.schedule),
+            "run_once": self.run_once or None,
+            "run_timeout": self.run_timeout_s,
             "desired_state": str(self.desired),
             "shutdown_timeout": self.shutdown_timeout_s,
             "health_check_interval": self.health_check_interval_s,
@@ -197,6 +213,13 @@ KNOWN = frozenset(
         "config_from",
         "after",
         "requires_ready",
+        "every",
+        "cron",
+        "time_zone",
+        "overlap",
+        "jitter",
+        "run_once",
+        "run_timeout",
         "desired_state",
         "shutdown_timeout",
         "health_check_interval",
@@ -273,6 +296,8 @@ def reconcile(running: ServiceSpec | None, on_disk: ServiceSpec | None) -> Step:
     if not changed:
         return Step(Action.KEEP, "as wanted")
     what = f"its spec has another {', '.join(changed)}"
+    if running.job and on_disk.job:
+        return Step(Action.SWAP, f"{what}, which its next run takes")
     return Step(Action.SWAP if QUIET.issuperset(changed) else Action.REPLACE, what)
 
 

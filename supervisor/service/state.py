@@ -8,6 +8,7 @@ Rules
   restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go back, see update.py.)
 - A release is proved when it has served for a while without a break: what comes up and dies again is not good.
 - A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
+- A job is `running` from its process's start to its end, and then down: it is neither probed nor started again. Its time may be bounded.
 - Whatever is under way is finished or called off before the next thing begins; what is wanted is remembered, never queued.
 - Every decision is reported with its reason; the last ones are kept and shown by `svc status`.
 
@@ -68,6 +69,7 @@ class Life:
     failures: int = 0  # in a row
     restarts: int = 0
     again: bool = False  # a restart was asked for while the holder was starting it
+    timed_out: bool = False  # the stop under way, or the last one, is that of a job whose time was over
     health: Health = Health.UNKNOWN
     last_check: Check | None = None
     bad_checks: int = 0
@@ -154,13 +156,23 @@ class Life:
     def begin_starting(self, happened: Happened) -> None:
         self.up_since, self.proved = self.now, False
         self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
-        self.move(State.STARTING, happened.because)
+        self.timed_out = False
+        if self.plan.job:
+            self.begin_running(happened)
+        else:
+            self.move(State.STARTING, happened.because)
         if not self.wanted or self.again:
             self.begin_drain(replace(happened, because="no longer wanted" if not self.wanted else "a restart was asked for meanwhile"))
+            return
+        if self.plan.job:
             return
         self.watch_start()
         if self.plan.post_run:
             self.emit(RunHook("post-run"))
+
+    def begin_running(self, happened: Happened) -> None:
+        self.move(State.RUNNING, happened.because)
+        self.deadline = self.now + self.plan.run_timeout_s if self.plan.run_timeout_s is not None else None
 
     def watch_start(self) -> None:
         self.deadline = self.now + self.plan.ready_deadline_s
@@ -176,7 +188,9 @@ class Life:
         self.plan, self.wanted = happened.plan, True
         self.up_since, self.health, self.bad_checks = self.now, Health.UNKNOWN, 0
         self.emit(CallOff())
-        if happened.was_ready:
+        if self.plan.job:
+            self.begin_running(happened)
+        elif happened.was_ready:
             self.enter_ready(happened.because)
         else:
             self.move(State.STARTING, happened.because)
@@ -251,8 +265,16 @@ class Life:
     def fail(self, happened: Happened) -> None:
         """The init hook failed, the process could not be started, or it ended by itself."""
         self.emit(StopWatching())
-        self.count_failure(happened.because)
+        if self.plan.job:
+            self.wanted = self.again
+        else:
+            self.count_failure(happened.because)
         self.begin_finish(happened.because)
+
+    def pass_time_running(self, _: Happened) -> None:
+        """A job's time is over."""
+        self.wanted, self.timed_out = False, True
+        self.begin_drain(Happened(event=Event.DEADLINE, because=f"it ran longer than {self.plan.run_timeout_s:g} s"))
 
     def begin_restart(self, happened: Happened) -> None:
         self.failed, self.failures = False, 0
@@ -410,6 +432,14 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
             Event.RECONFIGURE: Life.reconfigure,
         }
         | ignored(*_LATE_WORK, *_LATE_HOOKS, Event.ATTACHED, Event.STARTED, Event.START_REFUSED, Event.READY_OK),
+        State.RUNNING: {
+            Event.WANTED_UP: Life.note_wanted,
+            Event.WANTED_DOWN: Life.stop_wanted,
+            Event.EXITED: Life.fail,
+            Event.DEADLINE: Life.pass_time_running,
+            Event.RESTART: Life.begin_restart,
+        }
+        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_WATCH, Event.ATTACHED, Event.STARTED, Event.START_REFUSED),
         State.DRAINING: _ON_THE_WAY
         | {Event.EXITED: Life.end_stop, Event.PRE_STOP_ENDED: Life.begin_stop}
         | ignored(*_LATE_WORK, *_LATE_WATCH, Event.POST_STOP_ENDED, Event.STARTED, Event.START_REFUSED, Event.DEADLINE),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hart.errors import ConfigError, FormatError
 from hart.ident import Ident
+from supervisor.service.schedule import Overlap, Schedule
 from supervisor.service.spec import (
     Action,
     Bind,
@@ -32,6 +33,15 @@ SPECS = st.builds(
     ident=st.builds(Ident, NAMES, NAMES),
     instance=st.none() | NAMES,
     after=st.lists(NAMES, max_size=2).map(lambda names: tuple(sorted(names))),
+    schedule=st.none()
+    | st.builds(
+        Schedule,
+        every_s=st.integers(1, 10**7).map(float) | st.sampled_from([1.5, 90.25]),
+        overlap=st.sampled_from(Overlap),
+        jitter_s=st.sampled_from([0.0, 0.5, 60.0, 5400.0]),
+    )
+    | st.builds(Schedule, cron=st.sampled_from(["0 3 * * *", "*/5 * * * 1-5"]), time_zone=st.sampled_from(["UTC", "Europe/Berlin"])),
+    run_timeout_s=SECONDS,
     requires_ready=st.lists(NAMES, max_size=2).map(lambda names: tuple(sorted(names))),
     group=NAMES,
     url=st.none() | st.just("https://depot.example"),
