@@ -23,10 +23,11 @@ Say = Callable[[str], None]
 
 
 async def present(host: Host, _: Request, __: Say) -> dict[str, Any]:
-    """Every spec, and every group's configuration with what of it is secret. It holds the secrets: the socket is its owner's."""
+    """Every spec, but not of a job that is there for one run, and every group's configuration with what of it is secret. It holds the
+    secrets: the socket is its owner's."""
     seen = host.specs.look()
     return {
-        "services": {name: spec.render() for name, spec in seen.specs.items()},
+        "services": {name: spec.render() for name, spec in seen.specs.items() if not spec.run_once},
         "complaints": seen.complaints,
         "config": {name: group_state(host, Group.parse(name)) for name in host.groups.names()},
     }

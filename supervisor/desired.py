@@ -148,6 +148,8 @@ def service(name: str, table: Mapping[str, Any], *, thing: str) -> ServiceSpec:
                 here, f"there is no {key!r}{near(key, KNOWN)}", next="the fields are those of a spec file: stead export shows them"
             )
     spec = ServiceSpec.parse(dumps({**table, "name": name}), thing=here)
+    if spec.run_once:
+        raise FormatError(here, "a run that was asked for is not a state to keep", next="stead svc run-once")
     if spec.config_from is not None and not spec.config_from.startswith("/"):
         raise FormatError(here, f"config_from {spec.config_from} is not an absolute path")
     return spec

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hart.errors import InputError, StorageError
+from hart.errors import FormatError, InputError, StorageError
 from hart.ident import Ident
 from hart.schema import REDACTED
 from hart.toml import dumps, loads
@@ -241,3 +241,15 @@ def test_a_step_that_fails_is_told_with_what_was_done_and_what_was_not(
     assert caught.value.next == "free some space; then stead apply host.toml goes on from here"
     told = capsys.readouterr().err
     assert "done: configure web.default\nfailed: load redis; not done: load web\n" in told
+
+
+def test_jobs_are_declared_as_they_are_loaded() -> None:
+    """A duration is the same however it is written; a run that was asked for is no state."""
+    text = '[service.sweep]\nident = "t/sweep"\nevery = "90m"\noverlap = "queue"\n'
+    wanted = parse(text, thing="it")
+    assert wanted.services["sweep"].schedule is not None
+    assert wanted.services == parse(text.replace("90m", "1h30m"), thing="it").services
+    with pytest.raises(FormatError, match="is not a duration"):
+        parse(text.replace("90m", "often"), thing="it")
+    with pytest.raises(FormatError, match="a run that was asked for"):
+        parse('[service.once]\nident = "t/once"\nrun_once = "0123456789"\n', thing="it")
