@@ -342,9 +342,10 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--hours", type=float, default=4.0, help="simulated by `lifeguard`, each way")
     parser.add_argument("--profile", action="store_true", help="of `speed`, to standard error")
     asked = parser.parse_args()
-    size = Size(asked.seed, 128, 2, 0.05) if asked.quick else Size(asked.seed, 1024, 5, 4.0)
+    size = Size(asked.seed, 128, 2, 0.05) if asked.quick else Size(asked.seed, 1024, 5, asked.hours)
     missed = 0
     print(f"seed {asked.seed}\n\n| Simulated | Goal | Figure | Met |\n|---|---|---|---|", flush=True)
     for name in asked.sections or SECTIONS:

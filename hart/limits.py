@@ -243,6 +243,7 @@ DISCOVERY_FILE_S: Final = 2.0  # between looks at a watched file
 DISCOVERY_FILE_MAX: Final = 1 * MIB  # of a watched file: some 50,000 lines
 DISCOVERY_ANSWER_S: Final = 3.0  # for a neighbour to say where it is
 JOIN_S: Final = (1.0, 30.0)  # first and longest wait between tries of peers that nobody in the ring is: a rebooted rack joins in seconds
+RING_STARTS_MISSED: Final = 16  # starts of a member that another may not have heard of when it learns that it is gone for good
 RING_STATE_MAX: Final = 256 * KIB  # one file of the ring's state: the largest document with its signature
 RING_SAVED_MEMBERS: Final = 1024  # announcements on disk: one that answers is enough, 1.2 KiB each at their largest
 RING_ASIDE: Final = 16  # old identities that are kept: for a person who wonders, not for ever

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from hart.limits import RING_GENERATION_MAX, RING_INCARNATION_JUMP
+from hart.limits import RING_GENERATION_MAX, RING_INCARNATION_JUMP, RING_STARTS_MISSED
 from supervisor.gossip.awareness import Awareness
 from supervisor.gossip.codec import size_of
 from supervisor.gossip.identity import MemberKey, Verify, announce, announcement_ok, member_id
@@ -164,9 +164,10 @@ class Beliefs:
             self._news.tell_in_person(member)
 
     def hear_departed(self, identity: MemberId, generation: int, now: float, because: str) -> None:
-        """A document says that a member is gone for good, up to a generation."""
-        self.members.bar(identity, generation)
+        """A document says that a member is gone for good, up to a generation. Of one that we know, one that we may have missed at
+        most: whoever writes a number from nowhere must not bar it for ever."""
         member = self.members.get(identity)
+        self.members.bar(identity, generation if member is None else min(generation, member.generation + RING_STARTS_MISSED))
         if member is not None and member is not self.members.me and member.generation <= generation:
             self.become_departed(member, now, because)
 

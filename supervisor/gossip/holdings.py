@@ -127,7 +127,7 @@ class Holdings:
         subject = bytes.fromhex(record.key[len(DEPARTED) :])
         because = f"told to go by {self._beliefs.text(by)}: {why}"
         if subject == self._key.id:
-            if generation >= self._generation:
+            if generation == self._generation:  # nobody can know of a later one
                 self._speaker.out.append(Dismissed(because))
         else:
             self._beliefs.hear_departed(subject, generation, now, because)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hart.errors import ConflictError, FormatError, LimitError, NotFoundError
-from hart.limits import RING_FACTS
+from hart.limits import RING_FACTS, RING_STARTS_MISSED
+from hart.wire import encode
 from supervisor.gossip.identity import sign_record
 from supervisor.gossip.kinds import departed_key
 from supervisor.gossip.members import Member
@@ -28,6 +29,7 @@ from supervisor.gossip.messages import (
 )
 from supervisor.gossip.node import Node
 from supervisor.gossip.presets import LAN
+from tests.sim.ring import Ring
 from tests.supervisor.gossip.company import RING, Company, address_of, key_of, node_of, words_of
 
 PERIOD = LAN.period_s
@@ -637,3 +639,23 @@ def test_a_frame_out_of_turn_or_replayed_ends_the_stream_and_is_counted() -> Non
         assert node.frame(stream, frame, company.now)  # type: ignore[arg-type]  # PlainCodec
         assert node.counters["refused replay"] == number + 1
         assert node.frame(stream, frame, company.now) == []  # type: ignore[arg-type]
+
+
+def test_a_departure_with_a_number_from_nowhere_bars_nobody_for_ever() -> None:
+    """Any member may write it; who starts again often enough is back, and who is meant does not leave."""
+    ring = Ring(seed=3)
+    hosts = ring.grow(4)
+    by, meant = hosts[0], hosts[3]
+    meant.peers = {by.address}
+    body = encode({"generation": 1 << 62, "by": by.id, "why": "a lie"})
+    record = by.node.draft(departed_key(meant.id), body, expect=None, now=by.clock())
+    by.act("adopt", record, by.node.adopt(record, by.clock()))
+    ring.periods(5)
+    assert meant.node.me.departing is False
+    for _ in range(RING_STARTS_MISSED + 1):
+        meant.crash()
+        meant.start()
+    ring.periods(20)
+    held = by.node.members.get(meant.id)
+    assert held is not None
+    assert held.health is Health.ALIVE
