@@ -106,6 +106,7 @@ def metadata(made: Made) -> Metadata:
         default_config=default_text or "",
         schema=made.folder.schema,
         service=service_toml(service) if service else None,
+        bundle=dumps({"service": plan.bundle}) if plan.bundle else None,
         build_root=None if made.root.path == DEFAULT_ROOT else str(made.root.path),
         strict_templates=made.strict,
         is_service=service is not None,

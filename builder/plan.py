@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from hart.ident import Ident
 
@@ -123,6 +124,7 @@ class Plan:
     sources: tuple[Source, ...] = ()
     steps: StepTexts = field(default_factory=StepTexts)
     service: Service | None = None
+    bundle: dict[str, dict[str, Any]] = field(default_factory=dict)  # services by name, as in bundle.toml
     exports: dict[str, str] = field(default_factory=dict)
     exposes: tuple[str, ...] = ()
     binds: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -148,6 +150,8 @@ def cross_check(plan: Plan) -> list[Problem]:
     problems += [Problem(("binds_optional", name), f"{name!r} is in [binds] as well") for name in both]
     twice = plan.environment.keys() & plan.environment_push.keys()
     problems += [Problem(("environment", "push", name), f"{name!r} is in [environment.set] as well") for name in twice]
+    if plan.bundle and plan.service is not None:
+        problems.append(Problem(("bundle",), "a package is a bundle or a service, not both: keep [bundle] or [service]"))
     families: dict[Ident, Ident] = {}
     for dep in plan.deps:
         other = families.setdefault(dep.family, dep)

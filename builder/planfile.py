@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from builder.keylines import KeyPath, key_lines, line_of
 from builder.plan import SIGNALS, Pin, Plan, Probe, ProbeKind, Problem, Scheme, Service, Source, StepTexts, WheelOrSdist, cross_check
 from builder.reading import TableReader
+from hart import bundle
 from hart.errors import FormatError, LimitError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION
 from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX
@@ -54,6 +55,7 @@ PLACES = {
     "format": "below a [[source]] with pypi", "debian_file": "below a [[source]] with debian", "schema": "below [config]",
     "exposes": "at the top of the plan, above the first header, or below [exports]",
     **{key: f"in a table of its own, {shown}" for key, shown in {
+        "bundle": "[bundle.NAME]",
         "service": "[service]", "steps": "[steps]", "exports": "[exports]", "binds": "[binds]", "binds_optional": "[binds_optional]",
         "config": "[config]", "source": "[[source]]", "environment": "[environment.set] or [environment.push]"}.items()},
 }  # fmt: skip
@@ -111,6 +113,10 @@ def read_top(top: TableReader) -> Plan:
     if isinstance(exports.left.get("exposes"), list):  # where TOML puts it when it is written after [exports]
         exposes = (*(exposes or ()), *(exports.take_texts("exposes", pattern=NAME, what="the name of an export") or ()))
     top.known.add("service")
+    bundled = top.take_table("bundle") if top.has("bundle") else None
+    top.known.add("bundle")
+    for path, message in bundle.problems(bundled.left) if bundled is not None else ():
+        top.problems.append(Problem(("bundle", *path), message))
     plan = Plan(
         origin=package.take_text("origin", pattern=ORIGIN, what="a valid origin ([a-z0-9][a-z0-9_-]*)"),
         name=package.take_text("name", required=True, pattern=NAME, what="a valid name (letters, digits, _ and -)") or "unnamed",
@@ -129,6 +135,7 @@ def read_top(top: TableReader) -> Plan:
         sources=tuple(read_source(reader) for reader in top.take_tables("source", limit=PLAN_SOURCES_MAX, aliases=FROM_SOURCES)),
         steps=StepTexts(**{name: steps.take_text(name, lines=True) or "" for name in ("prepare", "build", "check", "install")}),
         service=service,
+        bundle=dict(bundled.left) if bundled is not None else {},
         exports=exports.names(take_key),
         exposes=exposes or (),
         binds=top.take_map("binds", take_bind),

@@ -92,6 +92,7 @@ ARCHIVE_PAX_MAX: Final = 64 * KIB  # one extended header: path and link of 1 KiB
 ARCHIVE_LINKS_MAX: Final = 16 * MIB  # names and targets of all symbolic links, which are kept in memory until the end
 XZ_MEMORY_MAX: Final = 66 * MIB  # a 64 MiB dictionary (xz -9, the most that Habitat writes) and liblzma's own state
 XZ_DICTIONARY: Final = 4 * MIB  # what we write at most: twice that costs 94 MiB of encoder for 1 % smaller packages
+BUNDLE_SERVICES_MAX: Final = 64  # services of one bundle: a quarter of what a host may have
 METAFILE_MAX: Final = 1 * MIB  # one metafile: TDEPS of 2,000 packages take 100 KiB, MANIFEST quotes a whole plan
 METAFILES_MAX: Final = 8 * MIB  # all metafiles of one package, which are read into memory
 FILES_LIST_MAX: Final = 64 * MIB  # the signed list of hashes: ARCHIVE_MEMBERS_MAX lines of 320 bytes

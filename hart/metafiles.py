@@ -52,11 +52,12 @@ LISTS = {
 }
 FLAGS = {"CFLAGS": "cflags", "CPPFLAGS": "cppflags", "CXXFLAGS": "cxxflags", "LDFLAGS": "ldflags"}
 WORDS = {"SVC_USER": "svc_user", "SVC_GROUP": "svc_group", "SHUTDOWN_SIGNAL": "shutdown_signal", "BUILD_ROOT": "build_root"}
-TEXTS = {"MANIFEST": "manifest", "default.toml": "default_config", "config.schema.json": "schema", "service.toml": "service"}
+TEXTS = {"MANIFEST": "manifest", "default.toml": "default_config", "config.schema.json": "schema", "service.toml": "service",
+         "bundle.toml": "bundle"}  # fmt: skip
 OTHERS = {"IDENT", "TARGET", "INTERPRETERS", "EXPOSES", "SHUTDOWN_TIMEOUT", "PACKAGE_TYPE", "RELOCATABLE", "TEMPLATES"}
 
 INDEXED = frozenset({*IDENTS, *PATHS, *VALUES, *LISTS, *FLAGS, *WORDS, *TEXTS, *OTHERS})  # what makes up Metadata
-METAFILES = (INDEXED - {"default.toml", "config.schema.json", "service.toml"}) | {"FILES"}
+METAFILES = (INDEXED - {"default.toml", "config.schema.json", "service.toml", "bundle.toml"}) | {"FILES"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ class Metadata:
     default_config: str = ""
     schema: str | None = None
     service: str | None = None
+    bundle: str | None = None  # bundle.toml: services that are loaded as one
     build_root: str | None = None  # None: /hab
     relocatable: bool = False
     strict_templates: bool = False
@@ -193,7 +195,9 @@ def render(meta: Metadata) -> dict[str, bytes]:
     put("RELOCATABLE", ["yes"] if meta.relocatable else [])
     put("TEMPLATES", ["strict"] if meta.strict_templates else [])
     files |= {name: text for name, attribute in TEXTS.items() if (text := getattr(meta, attribute)) is not None}
-    return {name: text.encode() for name, text in sorted(files.items()) if text or name in ("config.schema.json", "service.toml")}
+    return {
+        name: text.encode() for name, text in sorted(files.items()) if text or name in ("config.schema.json", "service.toml", "bundle.toml")
+    }
 
 
 def read(directory: Path, root: Root | None = None) -> Metadata:

@@ -79,7 +79,7 @@ def status(name: str | None, root: str | None, wait_s: float | None, as_json: bo
     from supervisor.view import COLUMNS
 
     rows = ask(root, "status", name=name, wait_s=wait_s)
-    if name is None or as_json:
+    if name is None or as_json or len(rows) != 1:  # of a bundle several
         show_rows(rows, COLUMNS, as_json=as_json, empty="no services are loaded; load one: stead svc load ORIGIN/NAME")
         return
     (row,) = rows

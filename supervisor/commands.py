@@ -14,15 +14,16 @@ from dataclasses import replace
 from typing import Any
 
 from hart.errors import NotFoundError, ServiceError, StorageError
+from hart.ident import Ident
 from hart.limits import COMMAND_WAIT_S
-from supervisor import clock, config_view, configuration, declared, file_commands, job_commands, loading, ring_commands, view
+from supervisor import bundles, clock, config_view, configuration, declared, file_commands, job_commands, loading, ring_commands, view
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.plain import plain
 from supervisor.request import Request
 from supervisor.service.driver import Service
 from supervisor.service.events import Event, State
-from supervisor.service.spec import Desired
+from supervisor.service.spec import Desired, ServiceSpec
 from supervisor.service.update import Choice
 from supervisor.services import are_down, attach_again, reconcile_all, refuse_while_stopping
 
@@ -49,7 +50,10 @@ async def sup_status(host: Host, _: Request, __: Say) -> dict[str, Any]:
 
 async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
     offset = clock.wall() - clock.now()
-    names = [request.name()] if "name" in request.fields else sorted(host.services)
+    names = sorted(host.services)
+    if "name" in request.fields:
+        name = request.name()
+        names = [name] if name in host.services else bundles.members(host, name)[::-1] or [name]
     chosen = [need(host, name) for name in names]
     if wait_s := request.number("wait_s", 0):
         async with asyncio.TaskGroup() as waiting:
@@ -64,23 +68,46 @@ async def status(host: Host, request: Request, _: Say) -> list[dict[str, Any]]:
 
 async def load(host: Host, request: Request, say: Say) -> dict[str, Any]:
     whole = "spec" in request.fields  # from a document: the release that it runs stays, also while it is on trial
+    if not whole and (admitted := await bundles.admit(host, request, say)) is not None:
+        return await load_bundle(host, request, say, *admitted)
     if whole:
         spec = loading.declared(host, request)
         package = await loading.admit(host, spec, declared.kept_release(host, spec), say)
     else:
         spec, package = await loading.accept(host, request, say)
     refuse_while_stopping(host)
-    service = host.services.get(spec.name)
     host.specs.write(spec)
-    choice = service.memory.record.choice if service is not None else None
-    kept = whole and choice is not None and choice.release == package.ident
-    if service is not None and not kept and choice != Choice(release=package.ident):
-        service.memory.save(choice=Choice(release=package.ident))
-        if service.release != package.ident:
-            service.tell(Event.RESTART, f"loaded again, as {package.ident}")
+    choose(host, spec, package.ident, whole=whole)
     reconcile_all(host)
     say(f"{package.ident} is loaded as {spec.service_group}")
     return await ready(host, spec.name, request.number("wait_s", 0))
+
+
+def choose(host: Host, spec: ServiceSpec, release: Ident, *, whole: bool) -> None:
+    """What was loaded is what runs next."""
+    service = host.services.get(spec.name)
+    choice = service.memory.record.choice if service is not None else None
+    kept = whole and choice is not None and choice.release == release
+    if service is not None and not kept and choice != Choice(release=release):
+        service.memory.save(choice=Choice(release=release))
+        if service.release != release:
+            service.tell(Event.RESTART, f"loaded again, as {release}")
+
+
+async def load_bundle(host: Host, request: Request, say: Say, family: Ident, admitted: bundles.Admitted) -> dict[str, Any]:
+    refuse_while_stopping(host)
+    bundles.write(host, family, admitted)
+    for spec, package in admitted.values():
+        choose(host, spec, package.ident, whole=False)
+    reconcile_all(host)
+    for spec, package in admitted.values():
+        say(f"{package.ident} is loaded as {spec.service_group}")
+    wait_s = request.number("wait_s", 0)
+    rows = await asyncio.gather(*(ready(host, name, wait_s) for name in admitted), return_exceptions=True)
+    for found in rows:
+        if isinstance(found, BaseException):
+            raise found
+    return bundles.row(family.name, {name: row_of(host.services[name]) for name in admitted})
 
 
 async def start(host: Host, request: Request, _: Say) -> dict[str, Any]:
@@ -177,9 +204,9 @@ COMMANDS: dict[str, Command] = {
     "sup status": sup_status,
     "status": status,
     "load": load,
-    "unload": unload,
-    "start": start,
-    "stop": stop,
+    "unload": bundles.as_one(unload),
+    "start": bundles.as_one(start, starting=True),
+    "stop": bundles.as_one(stop),
     "config apply": configuration.apply,
     "config revert": configuration.revert,
     "config show": config_view.show,

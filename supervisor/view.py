@@ -43,6 +43,7 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "binds": [str(bind) for bind in spec.binds],
         "after": list(spec.after),
         "requires_ready": list(spec.requires_ready),
+        "bundle": spec.bundle or None,
         **job_row(service),
         "config": service.memory.record.revision,
         "hooks": dict(service.hook_results),

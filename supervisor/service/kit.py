@@ -79,6 +79,8 @@ class Rendering:
 def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -> Kit:
     """Read everything of a package that does not depend on configuration; FormatError, TemplateError, ServiceError say what is wrong."""
     metadata = package.metadata
+    if not metadata.is_service and metadata.bundle is not None:
+        raise ServiceError(str(package.ident), "is a bundle, not a service", next=f"stead svc load {package.ident.family}")
     if not metadata.is_service:
         raise ServiceError(str(package.ident), "is not a service: it has no run hook", next="stead svc load takes packages with a run hook")
     config_from = Path(spec.config_from) if spec.config_from else None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hart import bundle
 from hart.errors import ConflictError, ServiceError
 from supervisor.service.events import State
 
@@ -55,21 +56,7 @@ def missing(spec: ServiceSpec, others: Mapping[str, Standing]) -> str | None:
 
 def circle(specs: Mapping[str, ServiceSpec], name: str) -> list[str]:
     """The names of a circle through this service, which begins and ends with it; empty when there is none."""
-    came_from: dict[str, str] = {}
-    waiting = [name]
-    while waiting:
-        each = waiting.pop()
-        spec = specs.get(each)
-        for before in (*spec.after, *spec.requires_ready) if spec is not None else ():
-            if before == name:
-                path = [each]
-                while path[-1] != name:
-                    path.append(came_from[path[-1]])
-                return [*reversed(path), name]
-            if before not in came_from:
-                came_from[before] = each
-                waiting.append(before)
-    return []
+    return bundle.circle({each: (*spec.after, *spec.requires_ready) for each, spec in specs.items()}, name)
 
 
 def told(found: list[str]) -> str:

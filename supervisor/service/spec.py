@@ -78,6 +78,10 @@ class Group:
         return f"{self.service}.{self.group}"
 
 
+def bundle_name(text: str) -> str:
+    return str(Ident.parse(text).family) if text else ""
+
+
 def service_name(text: str) -> str:
     """A service's own name, which is a directory's name too: FormatError for what could not be a package's."""
     try:
@@ -106,6 +110,7 @@ class ServiceSpec:
     requires_ready: tuple[str, ...] = ()
     schedule: Schedule | None = None
     run_once: str = ""
+    bundle: str = ""  # ident of the bundle that it was loaded with
     run_timeout_s: float | None = None
     desired: Desired = Desired.UP
     shutdown_timeout_s: float | None = None
@@ -165,6 +170,7 @@ class ServiceSpec:
             schedule=times.read(table, thing),
             run_once=reader.text("run_once", ""),
             run_timeout_s=reader.seconds("run_timeout"),
+            bundle=bundle_name(reader.text("bundle", "")),
             desired=reader.choice("desired_state", Desired, Desired.UP),
             shutdown_timeout_s=reader.seconds("shutdown_timeout"),
             health_check_interval_s=reader.seconds("health_check_interval"),
@@ -190,6 +196,7 @@ class ServiceSpec:
             **times.table(self.schedule),
             "run_once": self.run_once or None,
             "run_timeout": self.run_timeout_s,
+            "bundle": self.bundle or None,
             "desired_state": str(self.desired),
             "shutdown_timeout": self.shutdown_timeout_s,
             "health_check_interval": self.health_check_interval_s,
@@ -220,13 +227,14 @@ KNOWN = frozenset(
         "jitter",
         "run_once",
         "run_timeout",
+        "bundle",
         "desired_state",
         "shutdown_timeout",
         "health_check_interval",
     }
 )
 # Fields whose change leaves the process alone: they steer how updates are looked for, or what is done at its end or before its next start.
-QUIET = frozenset({"url", "channel", "strategy", "condition", "shutdown_timeout_s", "after", "requires_ready", "other"})
+QUIET = frozenset({"url", "channel", "strategy", "condition", "shutdown_timeout_s", "after", "requires_ready", "bundle", "other"})
 
 
 class _Reader:

@@ -214,3 +214,13 @@ def test_any_toml_is_a_plan_or_a_plan_error(data: dict[str, object]) -> None:
         read(text)
     except InputError:
         return
+
+
+def test_a_bundle_is_read_and_its_faults_have_lines() -> None:
+    """Services by name, with the fields of a spec file; a circle of starts is found when it is built."""
+    plan = read(f'{SMALL}[bundle.web]\nident = "t/web"\nafter = ["db"]\n[bundle.db]\nident = "t/db"\n')
+    assert plan.bundle == {"web": {"ident": "t/web", "after": ["db"]}, "db": {"ident": "t/db"}}
+    assert refused(f'{SMALL}[bundle.web]\nident = "t/web"\nbind = []\n') == "plan.toml:6: unknown key 'bind', did you mean 'binds'?"
+    assert "web after web" in refused(f'{SMALL}[bundle.web]\nident = "t/web"\nafter = ["web"]\n')
+    assert "bundle or a service, not both" in refused(f'{SMALL}[service]\nrun = "x"\n[bundle.web]\nident = "t/web"\n')
+    assert "has 1 to" in refused(f"{SMALL}[bundle]\n")

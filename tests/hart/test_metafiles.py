@@ -229,7 +229,7 @@ def test_parsing_what_was_rendered_gives_it_back(meta: Metadata) -> None:
     files = render(meta)
     assert parse(files) == meta
     assert set(files) <= INDEXED
-    assert {"default.toml", "service.toml", "config.schema.json"} == INDEXED - METAFILES
+    assert {"default.toml", "service.toml", "config.schema.json", "bundle.toml"} == INDEXED - METAFILES
     assert {"FILES"} == METAFILES - INDEXED
 
 

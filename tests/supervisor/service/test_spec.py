@@ -42,6 +42,7 @@ SPECS = st.builds(
     )
     | st.builds(Schedule, cron=st.sampled_from(["0 3 * * *", "*/5 * * * 1-5"]), time_zone=st.sampled_from(["UTC", "Europe/Berlin"])),
     run_timeout_s=SECONDS,
+    bundle=st.sampled_from(["", "acme/shop"]),
     requires_ready=st.lists(NAMES, max_size=2).map(lambda names: tuple(sorted(names))),
     group=NAMES,
     url=st.none() | st.just("https://depot.example"),
