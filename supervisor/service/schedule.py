@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from hart.errors import FormatError
 from hart.limits import JOB_EVERY_MAX_S, JOB_EVERY_MIN_S
@@ -112,11 +111,11 @@ def check(schedule: Schedule, thing: str) -> None:
         raise FormatError(
             f"{thing}: cron {schedule.cron!r}", "has not five fields", next='for example --cron "0 3 * * *": each day at 03:00'
         )
+    from zoneinfo import ZoneInfo
+
     try:
         ZoneInfo(schedule.time_zone)
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
-        raise FormatError(f"{thing}: time_zone {schedule.time_zone!r}", "is not known here", next="for example Europe/Berlin") from None
-    except KeyError:
+    except (OSError, ValueError, KeyError):
         raise FormatError(f"{thing}: time_zone {schedule.time_zone!r}", "is not known here", next="for example Europe/Berlin") from None
     try:
         due_after(schedule, 0.0)
@@ -128,6 +127,8 @@ def due_after(schedule: Schedule, anchor: float) -> float:
     """The first time after `anchor` that it is due."""
     if schedule.every_s is not None:
         return anchor + schedule.every_s
+    from zoneinfo import ZoneInfo
+
     from cronsim import CronSim, CronSimError
 
     try:
