@@ -82,6 +82,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "config revert": ("supervisor.cli", "config_revert", "Go back to an earlier version"),
     "apply": ("supervisor.cli_apply", "apply", "Make this host what a file says"),
     "export": ("supervisor.cli_apply", "export", "Write what this host has, as a file"),
+    "verify": ("supervisor.cli_verify", "verify", "Look for drift on this host, and repair it"),
     "why": ("supervisor.cli_why", "why", "Show what was decided about a service, and why"),
     "doctor": ("supervisor.cli_doctor", "doctor", "Check this host, and say what helps"),
     "file upload": ("supervisor.cli", "file_upload", "Give a file to all services of a group"),

@@ -163,6 +163,11 @@ async def install_file(
     return await work.finish(choice, candidate)
 
 
+async def obtain(depot: Depot | None, tree: InstalledTree, keys: KeyCache, ident: Ident, *, target: str) -> Path:
+    """A verified artifact of exactly this release, from the cache or the depot; nothing is installed."""
+    return (await _Install(depot, tree, keys, target, silent, trust_depot_keys=False).obtain(ident)).path
+
+
 class _Install:
     """One installation under way."""
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from hart.limits import CHUNK
 
 UNLISTED = frozenset({"FILES", "MANIFEST"})
 WRITTEN_AT_INSTALL = frozenset({"INSTALL_HOOK_STATUS", "UNINSTALL_HOOK_STATUS"})
+NO_LIST = "is not there: the package has no signed list of files to compare with"
+EXTRA = "is not in the signed list of files"
 LINE = re.compile(rb"([0-9a-f]{64})  (/.+)")
 
 
@@ -57,16 +59,16 @@ def parse_files_list(text: bytes, prefix: str, *, thing: str) -> dict[str, str]:
     return listed
 
 
-def compare(tree_dir: Path, listed: Mapping[str, str]) -> list[Problem]:
+def compare(tree_dir: Path, listed: Mapping[str, str], pause: Callable[[int], None] = lambda _: None) -> list[Problem]:
     """What differs from the list: changed, missing and extra files, and files that others than their owner may change."""
     problems = []
     found = set(regular_files(tree_dir)) - UNLISTED - WRITTEN_AT_INSTALL
     for name in sorted(found | listed.keys()):
         if name not in listed:
-            problems.append(Problem(name, "is not in the signed list of files"))
+            problems.append(Problem(name, EXTRA))
         elif name not in found:
             problems.append(Problem(name, "is missing, or no longer a regular file"))
-        elif hash_file(tree_dir / name) != listed[name]:
+        elif hash_file(tree_dir / name, pause) != listed[name]:
             problems.append(Problem(name, "has other content than the signed list says"))
         elif (tree_dir / name).lstat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH):
             problems.append(Problem(name, "has a mode that a package never has: writable by others, setuid or setgid"))
@@ -87,9 +89,21 @@ def regular_files(tree_dir: Path) -> Iterator[str]:
                     yield name
 
 
-def hash_file(path: Path) -> str:
+def mark_of(tree_dir: Path) -> str:
+    """What changes when a file of the tree is written, replaced, added, removed or gets another mode, as far as the file system tells."""
+    digest = hashlib.blake2b(digest_size=16)
+    with storage(tree_dir):
+        for name in sorted(regular_files(tree_dir)):
+            found = (tree_dir / name).lstat()
+            parts = (os.fsencode(name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+            digest.update(repr(parts).encode())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path, pause: Callable[[int], None] = lambda _: None) -> str:
     digest = hashlib.blake2b(digest_size=32)
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0) as source:
         while block := source.read(CHUNK):
             digest.update(block)
+            pause(len(block))
     return digest.hexdigest()

@@ -137,14 +137,15 @@ class InstalledTree:
                 if filename in names:
                     yield package, Path(directory, filename)
 
-    def verify(self, package: InstalledPackage, trust: Trust) -> Problems:
-        """Compare a release with its signed list of files. Raises what `trust` raises for a key that is not known."""
+    def verify(self, package: InstalledPackage, trust: Trust, *, pause: Callable[[int], None] = lambda _: None) -> Problems:
+        """Compare a release with its signed list of files. Raises what `trust` raises for a key that is not known. `pause` is called after
+        each block with its size: whoever checks in the background rests there."""
         thing = f"package {package.ident}"
         with storage(package.path):
             try:
                 signed = metafiles.read_bounded(package.path / "FILES", FILES_LIST_MAX)
                 if signed is None:
-                    return [Problem("FILES", "is not there: the package has no signed list of files to compare with")]
+                    return [Problem("FILES", filelist.NO_LIST)]
                 stream = io.BytesIO(signed)
                 authorise_key(verify(stream, trust, thing=f"FILES of {package.ident}").header.key, package.ident)
                 build_root = package.metadata.build_root or str(DEFAULT_ROOT)
@@ -152,14 +153,21 @@ class InstalledTree:
                 listed = filelist.parse_files_list(stream.read(), prefix, thing=thing)
             except (TrustError, InputError) as error:
                 return [Problem("FILES", error.cause)]
-            return filelist.compare(package.path, listed)
+            return filelist.compare(package.path, listed, pause)
 
     # --- changing
 
     def install(
-        self, artifact: Path, trust: Trust, *, expect: Ident | None = None, report: Callable[[str], None] | None = None
+        self,
+        artifact: Path,
+        trust: Trust,
+        *,
+        expect: Ident | None = None,
+        report: Callable[[str], None] | None = None,
+        again: bool = False,
     ) -> InstalledPackage:
-        """Install one artifact whose dependencies are installed. What is installed already is left as it is.
+        """Install one artifact whose dependencies are installed. What is installed already is left as it is, or replaced, `again`: who runs
+        something of it keeps the old files open.
 
         TrustError when it is not what an authorised key signed, or not what was expected; UsageError for another target or root;
         NotFoundError when dependencies are missing; StorageError for the disk. `report` is told what a person should know.
@@ -169,7 +177,7 @@ class InstalledTree:
             verified = verify(stream, trust, thing=thing)
             first = announced(stream, thing=thing)
             self._authorise(verified.header.key, first.ident, expect)
-            if (there := self._complete(first.ident)) is not None:
+            if (there := self._complete(first.ident)) is not None and not again:
                 return there
             if first.metafiles_first:  # else reading them would cost as much as unpacking, and they are checked after that
                 stream.seek(verified.header.payload_offset)
@@ -184,6 +192,8 @@ class InstalledTree:
                         raise FormatError(thing, f"IDENT says {metadata.ident}, the paths {first.ident}")
                     self._admit(metadata)
                     staging.sync()
+                    if again and (replaced := self._replace(staging, metadata)) is not None:
+                        return replaced
                     return self._put_in_place(staging, metadata)
             finally:
                 prune(self.root.package(first.ident).parent, self.root.pkgs)
@@ -315,6 +325,15 @@ class InstalledTree:
                     with broken:
                         pass
         raise StorageError(str(release), "cannot be replaced", next=f"move it away: mv {release} /tmp")
+
+    def _replace(self, staging: Staging, metadata: Metadata) -> InstalledPackage | None:
+        """At once where the file system can; else None, and the damaged release is out of the way: for a moment nothing has its name."""
+        with self._locked(exclusive=False):
+            self._demand(metadata)
+            if staging.replace(self.root.package(metadata.ident)):
+                return self._complete(metadata.ident)
+            self._remove(metadata.ident)
+        return None
 
     def _remove(self, ident: Ident) -> None:
         release = self.root.package(ident)

@@ -1,7 +1,7 @@
-"""The two Linux calls that a store needs and Python's `os` lacks: renameat2(RENAME_NOREPLACE) and syncfs.
+"""The Linux calls that a store needs and Python's `os` lacks: renameat2 (RENAME_NOREPLACE, RENAME_EXCHANGE) and syncfs.
 
-Rules: each has a fallback with the same promise where the kernel or the file system does not know the call. Nothing else of ctypes
-stands in `hart`.
+Rules: each has a fallback with the same promise where the kernel or the file system does not know the call, or says that it cannot.
+Nothing else of ctypes stands in `hart`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 AT_FDCWD = -100
 RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 UNKNOWN_CALL = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -36,6 +37,19 @@ def rename_directory(source: Path, target: Path) -> None:
         if error.errno == errno.ENOTEMPTY:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(source), None, str(target)) from error
         raise
+
+
+def exchange_directories(one: Path, other: Path) -> bool:
+    """Let two directories take each other's name, at once; False where kernel or file system cannot: nothing has happened then."""
+    call = getattr(LIBC, "renameat2", None)
+    if call is None:
+        return False
+    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in UNKNOWN_CALL:
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
 def sync_tree(fd: int, path: Path) -> None:

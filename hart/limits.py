@@ -180,6 +180,13 @@ CONTROL_CONNECTIONS: Final = 64  # at once; more are closed unread
 COMMAND_WAIT_S: Final = 120.0  # how long a command waits for its result: a start deadline and a stop in a row
 JOURNAL_MAX: Final = 4 * MIB  # decisions on disk; then the file is rotated, one older file is kept
 STOP_ALL_S: Final = 90.0  # all services down when the host is told to end; below the holder's own HOLDER_STOP_S
+VERIFY_PERIOD_S: Final = 300.0  # between looks for drift: what was changed by hand at night is back before anybody asks for it
+VERIFY_PERIOD_MIN_S: Final = 1.0  # each look reads every rendered file
+VERIFY_BYTES: Final = 512 * MIB  # of packages hashed in one look, and the package that is begun to its end: the others have their turn next
+VERIFY_SHARE: Final = 0.2  # of a core, and of the disk's time, that hashing in the background takes
+VERIFY_WHOLE_S: Final = 24 * 3600.0  # a package whose files look untouched is hashed again after that: disks rot silently
+VERIFY_TRIES: Final = 3  # times in a row that one file is put back: then its service itself writes it, and nobody wins
+VERIFY_SHOWN: Final = 1000  # findings in one answer: nobody reads more
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
 

@@ -41,8 +41,53 @@ def make_directories(service: Path, account: Account) -> None:
             made.rename(path)
 
 
-def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, before: Collection[str]) -> None:
-    """Write what differs below a service's directory, remove what was rendered `before` and is not any more.
+def missing_directories(service: Path) -> list[str]:
+    """Which of a service's directories are not there, relative to it; `.` is itself."""
+    with storage(service):
+        return [name for name in (".", *OURS, *THEIRS) if not (service / name).is_dir()]
+
+
+def differing(service: Path, rendered: Mapping[str, bytes], account: Account) -> dict[str, str]:
+    """What is not as `put` leaves it, with what is the matter. Nothing is changed."""
+    found = {}
+    with storage(service):
+        for path, content in sorted(rendered.items()):
+            *parents, name = path.split("/")
+            try:
+                with _opened(service) as top, _descend(top, parents, None) as directory:
+                    cause = _trouble(directory, name, content, _mode_of(parents), account.uid if _theirs(parents) else None)
+            except (FileNotFoundError, NotADirectoryError):
+                cause = "is missing"
+            if cause:
+                found[path] = cause
+    return found
+
+
+def _trouble(directory: int, name: str, content: bytes, mode: int, uid: int | None) -> str:
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return "is missing"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file"
+    if _content(directory, name, len(content)) != content:
+        return "has other content"
+    if stat.S_IMODE(status.st_mode) != mode:
+        return f"has mode {stat.S_IMODE(status.st_mode):04o} instead of {mode:04o}"
+    return f"belongs to user {status.st_uid} instead of {uid}" if uid is not None and status.st_uid != uid else ""
+
+
+def _theirs(parents: list[str]) -> bool:
+    return parents[:1] in (["config"], ["config_install"], ["files"])
+
+
+def _mode_of(parents: list[str]) -> int:
+    return 0o740 if _theirs(parents) else 0o755
+
+
+def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, before: Collection[str], anew: Collection[str] = ()) -> None:
+    """Write what differs below a service's directory, and `anew` also what has the right content; remove what was rendered `before` and is
+    not any more.
 
     Paths are relative to `service`. What lies in a directory of the service's user becomes that user's, 0740; hooks are ours, 0755.
     StorageError names the file that could not be written.
@@ -50,12 +95,10 @@ def put(service: Path, rendered: Mapping[str, bytes], account: Account, *, befor
     with storage(service), _opened(service) as top:
         for path, content in sorted(rendered.items()):
             *parents, name = path.split("/")
-            theirs = parents[:1] in (["config"], ["config_install"], ["files"])
-            owner = (account.uid, account.gid) if theirs else (None, None)
+            owner = (account.uid, account.gid) if _theirs(parents) else (None, None)
             with _named(service / path), _descend(top, parents, owner) as directory:
-                mode = 0o740 if theirs else 0o755
-                if _content(directory, name, len(content)) != content:
-                    _place(directory, name, content, mode, owner)
+                if path in anew or _content(directory, name, len(content)) != content:
+                    _place(directory, name, content, _mode_of(parents), owner)
         for path in set(before) - set(rendered):
             *parents, name = path.split("/")
             with suppress(FileNotFoundError, NotADirectoryError), _descend(top, parents, None) as directory:

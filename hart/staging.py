@@ -14,13 +14,14 @@ import re
 import secrets
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from hart.errors import NotFoundError, StorageError
 from hart.files import fsync_dir, make_dirs, storage
-from hart.kernel import rename_directory, sync_tree
+from hart.kernel import exchange_directories, rename_directory, sync_tree
 from hart.limits import STAGING_TRIES
 
 PREFIX, SUFFIX = ".hab-pkg-install-", ".stead"
@@ -103,6 +104,24 @@ class Staging:
             except FileExistsError:
                 return False
             fsync_dir(release.parent)
+        return True
+
+    def replace(self, release: Path) -> bool:
+        """Take the name of a release that is there, so that at no moment nobody has it, and remove what was there. False when it is gone,
+        or when the file system cannot do that. Call `sync` before."""
+        with storage(release):
+            os.fchmod(self.fd, 0o755)
+            try:
+                if not exchange_directories(self.path, release):
+                    return False
+            except FileNotFoundError:
+                return False
+            fsync_dir(release.parent)
+            with suppress(FileNotFoundError):  # a sweep was faster
+                fd = os.open(self.path, DIRECTORY)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                with Staging(self.path, fd):
+                    pass
         return True
 
 

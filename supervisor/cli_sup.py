@@ -22,6 +22,7 @@ TERM_S = 30.0  # from "all services are down" to the holder's end
 @click.option(
     "--update-period", "--service-update-period", type=float, metavar="SECONDS", help="Between questions to the depot; at least 1 [60]."
 )
+@click.option("--verify-period", type=float, metavar="SECONDS", help="Between looks for drift, which is repaired; 0: never [300].")
 @click.option("--service-min-backoff-period", "backoff_min_s", type=float, metavar="SECONDS", help="First wait after a failure [1].")
 @click.option("--service-max-backoff-period", "backoff_max_s", type=float, metavar="SECONDS", help="Longest wait after failures [60].")
 @click.option(
@@ -37,6 +38,7 @@ def run(
     ident: str | None,
     root: str | None,
     update_period: float | None,
+    verify_period: float | None,
     backoff_min_s: float | None,
     backoff_max_s: float | None,
     cooldown_s: float | None,
@@ -57,7 +59,13 @@ def run(
     from supervisor.settings import Settings
 
     waits = {"min_s": backoff_min_s, "max_s": backoff_max_s, "cooldown_s": cooldown_s}
-    known: dict[str, Any] = {"update_period_s": update_period, "ip": ip, "own_user": own_user, "json_logs": json_logs}
+    known: dict[str, Any] = {
+        "update_period_s": update_period,
+        "verify_period_s": verify_period,
+        "ip": ip,
+        "own_user": own_user,
+        "json_logs": json_logs,
+    }
     chosen_root, ring_given = choose_root(root), take_ring_options(options)
     settings = Settings(
         root=chosen_root,

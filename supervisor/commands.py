@@ -16,7 +16,19 @@ from typing import Any
 from hart.errors import NotFoundError, ServiceError, StorageError
 from hart.ident import Ident
 from hart.limits import COMMAND_WAIT_S
-from supervisor import bundles, clock, config_view, configuration, declared, file_commands, job_commands, loading, ring_commands, view
+from supervisor import (
+    bundles,
+    clock,
+    config_view,
+    configuration,
+    declared,
+    file_commands,
+    job_commands,
+    loading,
+    ring_commands,
+    upkeep,
+    view,
+)
 from supervisor.control import Say
 from supervisor.host import Host
 from supervisor.plain import plain
@@ -212,6 +224,7 @@ COMMANDS: dict[str, Command] = {
     "config show": config_view.show,
     "config history": config_view.history,
     "config diff": config_view.diff,
+    "verify": upkeep.verify,
     "term": term,
     **declared.COMMANDS,
     **file_commands.COMMANDS,

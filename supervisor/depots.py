@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from depot import install_hook
 from depot.client import Depot
-from depot.fetch import Event, Installed, KeyTrusted, install, newest
+from depot.fetch import Event, Installed, KeyTrusted, install, newest, obtain
 from depot.routes import DEFAULT_PORT
 from hart.account import clean_environment, own_account
 from hart.errors import UnavailableError
@@ -58,6 +58,17 @@ class Depots:
                 return report.package
         except TimeoutError:
             raise UnavailableError(f"package {wanted}", f"is not installed after {UPDATE_INSTALL_S:g} s") from None
+
+    async def install_again(self, url: str | None, ident: Ident) -> None:
+        """Put a release that was damaged back, from the artifact cache or the depot; its install hook runs again."""
+        target = str(host_target())
+        try:
+            async with self._one, asyncio.timeout(UPDATE_INSTALL_S), self._open(url) as depot:
+                artifact = await obtain(depot, self.tree, self.keys, ident, target=target)
+                package = await asyncio.to_thread(self.tree.install, artifact, self.keys.public, expect=ident, again=True)
+        except TimeoutError:
+            raise UnavailableError(f"package {ident}", f"is not installed again after {UPDATE_INSTALL_S:g} s") from None
+        await self.run_install_hooks(package)
 
     async def run_install_hooks(self, package: InstalledPackage) -> None:
         """Install hooks that have not succeeded yet, dependencies first; ServiceError when one fails."""

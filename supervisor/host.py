@@ -28,6 +28,7 @@ from supervisor.settings import Settings
 if TYPE_CHECKING:
     from supervisor.ring import Ring
     from supervisor.service.driver import Service
+    from supervisor.upkeep import Upkeep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Host:
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     stop_because: str = ""
     ring: Ring = field(init=False)
+    upkeep: Upkeep = field(init=False)
     roll: Roll = field(default_factory=Roll)
     acquainted: bool = False  # the ring's other members have been heard of, or there are none
     untold: dict[str, str] = field(default_factory=dict)  # by group what of its service cannot be told to other hosts

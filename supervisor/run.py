@@ -44,6 +44,7 @@ from supervisor.ringfiles import RingFiles
 from supervisor.service.specdir import SpecDir
 from supervisor.settings import Settings, parse
 from supervisor.terminal import speak_json
+from supervisor.upkeep import Upkeep
 
 REPLIES_S = 2.0  # for the last answers to get out
 HEARD_S = 1.0  # for services that were found running to say so
@@ -100,6 +101,7 @@ async def supervise(settings: Settings) -> None:
         tasks.create_task(host.get_acquainted(), name="acquaintance")
         tasks.create_task(watch_files(host), name="files")
         tasks.create_task(updates.follow(host), name="updates")
+        tasks.create_task(host.upkeep.keep(), name="upkeep")
         tasks.create_task(end(host, control, gateway), name="end")
 
 
@@ -198,7 +200,7 @@ def make_host(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup
         chance=random.Random(secrets.randbits(64)),  # noqa: S311  jitter, not secrets
         tasks=tasks,
     )
-    host.ring = ring
+    host.ring, host.upkeep = ring, Upkeep(host)
     return host
 
 

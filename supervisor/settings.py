@@ -13,7 +13,15 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from hart.errors import UsageError
-from hart.limits import BACKOFF_COOLDOWN_S, BACKOFF_MAX_S, BACKOFF_MIN_S, UPDATE_PERIOD_MIN_S, UPDATE_PERIOD_S
+from hart.limits import (
+    BACKOFF_COOLDOWN_S,
+    BACKOFF_MAX_S,
+    BACKOFF_MIN_S,
+    UPDATE_PERIOD_MIN_S,
+    UPDATE_PERIOD_S,
+    VERIFY_PERIOD_MIN_S,
+    VERIFY_PERIOD_S,
+)
 from hart.root import Root
 from supervisor.gossip.messages import Address
 from supervisor.service.backoff import Backoff
@@ -88,6 +96,7 @@ class Settings:
 
     root: Root
     update_period_s: float = UPDATE_PERIOD_S
+    verify_period_s: float = VERIFY_PERIOD_S  # 0: never
     backoff: Backoff = field(default_factory=Backoff)
     ip: str = ""
     own_user: bool = False  # run everything as the supervisor's user
@@ -98,6 +107,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not UPDATE_PERIOD_MIN_S <= self.update_period_s < 1e7:
             raise UsageError(f"update period {self.update_period_s:g}", f"is not between {UPDATE_PERIOD_MIN_S:g} and 10,000,000 seconds")
+        if self.verify_period_s and not VERIFY_PERIOD_MIN_S <= self.verify_period_s < 1e7:
+            raise UsageError(
+                f"verify period {self.verify_period_s:g}", f"is neither 0 nor between {VERIFY_PERIOD_MIN_S:g} and 10,000,000 seconds"
+            )
         if self.ip:
             try:
                 ip_address(self.ip)
@@ -140,6 +153,7 @@ class Settings:
         return [
             f"--root={self.root.path}",
             f"--update-period={self.update_period_s!r}",
+            f"--verify-period={self.verify_period_s!r}",
             f"--backoff-min={self.backoff.min_s!r}",
             f"--backoff-max={self.backoff.max_s!r}",
             f"--restart-cooldown={self.backoff.cooldown_s!r}",
@@ -178,6 +192,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser = argparse.ArgumentParser(prog="supervisor", description="Started by the holder; people use `stead sup run`.")
     parser.add_argument("--root", required=True)
     parser.add_argument("--update-period", type=float, default=UPDATE_PERIOD_S)
+    parser.add_argument("--verify-period", type=float, default=VERIFY_PERIOD_S)
     parser.add_argument("--backoff-min", type=float, default=BACKOFF_MIN_S)
     parser.add_argument("--backoff-max", type=float, default=BACKOFF_MAX_S)
     parser.add_argument("--restart-cooldown", type=float, default=BACKOFF_COOLDOWN_S)
@@ -194,6 +209,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     return Settings(
         root=Root(Path(given.root)),
         update_period_s=given.update_period,
+        verify_period_s=given.verify_period,
         backoff=Backoff(min_s=given.backoff_min, max_s=given.backoff_max, cooldown_s=given.restart_cooldown),
         ip=given.sys_ip_address,
         own_user=given.own_user,

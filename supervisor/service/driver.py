@@ -173,6 +173,12 @@ class Service:
         """Whether everything that it was told has been heard."""
         return self._mail.empty() and not self._handling
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it is up with exactly what was rendered last, and nothing is being written or told."""
+        applied = self.rendering is not None and dict(self.memory.record.applied) == dict(self.rendering.digests)
+        return self.life.state in UP and applied and not self._reconfiguring
+
     async def live(self) -> None:
         """Read mail and watch the clock until the service is gone."""
         while not (self.gone and self.life.state is State.DOWN and self._mail.empty() and self.name not in self.host.unread):

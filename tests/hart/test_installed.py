@@ -17,6 +17,7 @@ import pytest
 
 from hart.artifact import sign_bytes
 from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, StorageError, TrustError, UsageError
+from hart.filelist import mark_of
 from hart.ident import Ident
 from hart.installed import InstalledPackage, InstalledTree, Problem, install_hooks_due
 from hart.keyfile import KeyName
@@ -482,6 +483,65 @@ def test_a_list_that_is_gone_damaged_or_signed_by_others_is_a_problem(tree: Inst
         assert [problem.path for problem in tree.verify(web, trust)] == ["FILES"]
     files.unlink()
     assert tree.verify(web, trust) == [Problem("FILES", "is not there: the package has no signed list of files to compare with")]
+
+
+def test_a_damaged_release_is_replaced_at_once_and_nothing_is_left_over(
+    tree: InstalledTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a file of it open keeps that; its name always has a whole release, where the file system can exchange two names."""
+    artifact = make_artifact(tmp_path, metadata(WEB), {"bin/a": b"good"})
+    for can_exchange in (True, False):
+        web = tree.install(artifact, trust)
+        (web.path / "bin/a").write_bytes(b"bad")
+        (web.path / "bin/extra").touch()
+        with (web.path / "bin/a").open("rb") as running:
+            if not can_exchange:
+                monkeypatch.setattr("hart.staging.exchange_directories", lambda _one, _other: False)
+            assert tree.install(artifact, trust, expect=WEB, again=True) == web
+            assert running.read() == b"bad"
+        assert (web.path / "bin/a").read_bytes() == b"good"
+        assert tree.verify(web, trust) == []
+        assert not [path for path in web.path.parent.iterdir() if path != web.path], "no staging directory"
+
+
+def test_what_is_gone_is_installed_again(tree: InstalledTree, tmp_path: Path) -> None:
+    """The whole release, or one of its metafiles."""
+    artifact = make_artifact(tmp_path, metadata(WEB), {"bin/a": b"a"})
+    web = tree.install(artifact, trust, again=True)
+    (web.path / "IDENT").unlink()
+    assert tree.find(WEB) is None
+    assert tree.install(artifact, trust, again=True) == web == tree.find(WEB)
+
+
+def test_a_refused_artifact_leaves_a_damaged_release_as_it_is(tree: InstalledTree, tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path, metadata(WEB), {"bin/a": b"a"})
+    web = tree.install(artifact, trust)
+    artifact.write_bytes(artifact.read_bytes()[:-1] + b"x")
+    with pytest.raises(TrustError):
+        tree.install(artifact, trust, again=True)
+    assert (web.path / "bin/a").read_bytes() == b"a"
+
+
+def test_whoever_verifies_in_the_background_may_rest_after_each_block(tree: InstalledTree, tmp_path: Path) -> None:
+    web = install(tree, tmp_path, metadata(WEB), {"bin/a": b"a" * 1000})
+    sizes: list[int] = []
+    assert tree.verify(web, trust, pause=sizes.append) == []
+    assert 1000 in sizes
+
+
+def test_the_mark_of_a_tree_changes_with_every_file(tree: InstalledTree, tmp_path: Path) -> None:
+    """Then it is hashed again; a mark that stays the same says that nobody wrote anything."""
+    web = install(tree, tmp_path, metadata(WEB), {"bin/a": b"a", "bin/b": b"b"})
+    marks = [mark_of(web.path)]
+    assert mark_of(web.path) == marks[0]
+    (web.path / "bin/a").write_bytes(b"A")
+    marks.append(mark_of(web.path))
+    (web.path / "bin/b").chmod(0o777)
+    marks.append(mark_of(web.path))
+    (web.path / "bin/c").touch()
+    marks.append(mark_of(web.path))
+    (web.path / "bin/c").unlink()
+    assert len({*marks}) == 4
 
 
 # --- removing

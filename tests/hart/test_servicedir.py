@@ -8,7 +8,7 @@ import pytest
 
 from hart.account import own_account
 from hart.errors import StorageError
-from hart.servicedir import OURS, THEIRS, make_directories, put
+from hart.servicedir import OURS, THEIRS, differing, make_directories, missing_directories, put
 
 
 def test_directories_have_habitats_modes_whatever_the_umask_says(tmp_path: Path) -> None:
@@ -90,3 +90,40 @@ def test_a_directory_in_the_place_of_a_file_is_named(service: Path) -> None:
         put(service, {"hooks/run": b"x"}, own_account(), before=[])
     assert caught.value.thing == str(service / "hooks" / "run")
     assert list((service / "hooks").iterdir()) == [service / "hooks" / "run"], "a temporary file is left"
+
+
+def test_what_differs_from_what_was_put_is_told_and_nothing_is_changed(tmp_path: Path) -> None:
+    """Edited, deleted, opened to others, replaced by a link: each with what is the matter."""
+    web, account = tmp_path / "web", own_account()
+    rendered = {"run": b"r", "hooks/init": b"i", "config/a": b"a", "config/b": b"b", "config/deep/c": b"c", "config/d": b"d"}
+    make_directories(web, account)
+    put(web, rendered, account, before=())
+    assert differing(web, rendered, account) == {}
+    (web / "config/a").write_bytes(b"A")
+    (web / "config/b").unlink()
+    (web / "config/deep/c").unlink()
+    (web / "config/deep").rmdir()
+    (web / "config/d").unlink()
+    (web / "config/d").symlink_to(web / "config/a")
+    (web / "hooks/init").chmod(0o777)
+    expected = {
+        "config/a": "has other content",
+        "config/b": "is missing",
+        "config/d": "is no regular file",
+        "config/deep/c": "is missing",
+        "hooks/init": "has mode 0777 instead of 0755",
+    }
+    assert differing(web, rendered, account) == expected
+    assert differing(web, rendered, account) == expected
+    put(web, {path: rendered[path] for path in expected}, account, before=(), anew=expected)
+    assert differing(web, rendered, account) == {}
+    assert (web / "config/a").read_bytes() == b"a"
+    assert differing(tmp_path / "none", {"run": b"r"}, account) == {"run": "is missing"}
+
+
+def test_missing_directories_are_told(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    assert missing_directories(web) == [".", *OURS, *THEIRS]
+    make_directories(web, own_account())
+    (web / "data").rmdir()
+    assert missing_directories(web) == ["data"]
