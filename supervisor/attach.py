@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,11 @@ class HolderClient:
             raise UnavailableError("holder", f"speaks version {info.version}, not {protocol.VERSION}", next="restart it: stead sup term")
         self.info = info
         return info
+
+    async def attached(self) -> None:
+        """The services are taken over: this supervisor does its work. A holder that is older and does not know the word loses nothing."""
+        with suppress(ServiceError):
+            await self._ask("attached")
 
     async def start(self, service: str, request: StartRequest) -> Held:
         """Start and hold one process, from its record on disk to its exec. ServiceError says why it could not be.

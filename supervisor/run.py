@@ -95,6 +95,7 @@ async def supervise(settings: Settings) -> None:
         tasks.create_task(hear(host), name="holder")
         services.reconcile_all(host)
         await control.start()
+        await holder.attached()
         await services.heard(host, HEARD_S)  # else the ring is told that nothing serves
         await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=lambda: facts.own(host))
         host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")

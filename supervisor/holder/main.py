@@ -124,6 +124,9 @@ class Holder:
         match kind:
             case "hello":
                 return {"version": protocol.VERSION, "boot_id": self._boot_id, "pid": os.getpid()}
+            case "attached":
+                self._overseer.note_attached()
+                return {}
             case "start":
                 if self._exit_code is not None:
                     raise RefusedError("the holder is ending")

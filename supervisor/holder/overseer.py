@@ -1,9 +1,9 @@
 """The supervisor as the holder's child: started, started again when it dies, and never twice.
 
-Rules: a supervisor that ends is started again after a wait that doubles from 1 s to 30 s, and begins at 1 s again after one that lived
-60 s. Its hooks that are left behind are killed: nobody else would end them in time. After a holder's death the old supervisor, known by
-its record as a service is, must be gone before a new one starts; it leaves by itself, or is killed. It runs in its own session, so
-a terminal's Ctrl-C reaches the holder only. Not here: what its exit codes mean (`main.py`).
+Rules: a supervisor that did its work is started again at once, whatever it died of; only one that fails again and again at its start is
+waited with (`after_death`). Its hooks that are left behind are killed: nobody else would end them in time. After a holder's death the old
+supervisor, known by its record as a service is, must be gone before a new one starts; it leaves by itself, or is killed. It runs in its own
+session, so a terminal's Ctrl-C reaches the holder only. Not here: what its exit codes mean (`main.py`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ from supervisor.holder.spawn import SpawnError, spawn
 NAME = "supervisor"
 
 
-def backoff_s(failures: int) -> float:
-    """The wait before the next start after so many deaths in a row (at least 1): 1, 2, 4, 8, 16, 30, 30 …"""
+FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP)  # a program's own
+
+
+def after_death(failures: int, *, attached: bool, signum: int | None, lived_s: float) -> tuple[int, float]:
+    """The failures in a row after a death (`signum`: of which signal, None for an exit), and the wait before the next start: 0, ½, 1 … 30 s.
+
+    One that had taken over the services did its work, and its death is no failure when somebody else killed it or it had lived a while."""
+    if attached and (lived_s >= SUPERVISOR_STEADY_S or signum not in (None, *FAULTS)):
+        return 0, 0.0
     first_s, longest_s = SUPERVISOR_BACKOFF_S
-    return min(longest_s, first_s * 2.0 ** min(failures - 1, 32))
+    return failures + 1, min(longest_s, first_s * 2.0 ** min(failures - 1, 32)) if failures else 0.0
 
 
 class Overseer:
@@ -54,6 +61,7 @@ class Overseer:
         self._start_at: float | None = None
         self._kill_at: float | None = None
         self._started = 0.0
+        self._attached = False
         self._failures = 0
 
     @property
@@ -76,6 +84,10 @@ class Overseer:
 
     def handover(self, argv: list[str], env: dict[str, str]) -> None:
         self._argv, self._env = argv, env
+
+    def note_attached(self) -> None:
+        """The supervisor says that it has taken over the services."""
+        self._attached = True
 
     def send(self, signum: int) -> None:
         if self._process is not None:
@@ -116,11 +128,11 @@ class Overseer:
             records.append(Record(held=held, log=None, argv=self._argv))
             self._registry.save_supervisor(records[0])
 
-        self._started, self._start_at = now, None
+        self._started, self._start_at, self._attached = now, None, False
         try:
             _, pidfd = spawn(request, commit, pipe=None)
         except SpawnError as error:
-            self._start_again(now, f"the supervisor cannot be started: {error}")
+            self._start_again(now, None, f"the supervisor cannot be started: {error}")
             return
         self._watch(Process(records[0], pidfd, ours=True))
 
@@ -142,18 +154,19 @@ class Overseer:
             return
         held = process.record.held
         if self._died(held.code):
-            self._start_again(now, f"the supervisor ended by {f'signal {held.signal}' if held.code is None else f'exit code {held.code}'}")
+            how = f"signal {held.signal}" if held.code is None else f"exit code {held.code}"
+            self._start_again(now, held.signal, f"the supervisor ended by {how}")
             return
         try:
             self._registry.drop_supervisor()
         except OSError as error:
             self._say(f"the supervisor's record cannot be removed: {error.strerror}")
 
-    def _start_again(self, now: float, why: str) -> None:
-        self._failures = 1 if now - self._started >= SUPERVISOR_STEADY_S else self._failures + 1
-        wait_s = backoff_s(self._failures)
+    def _start_again(self, now: float, signum: int | None, why: str) -> None:
+        lived_s = now - self._started
+        self._failures, wait_s = after_death(self._failures, attached=self._attached, signum=signum, lived_s=lived_s)
         self._start_at = now + wait_s
-        self._say(f"{why}; starting it again in {wait_s:g} s, the services go on")
+        self._say(f"{why}; starting it again {f'in {wait_s:g} s' if wait_s else 'at once'}, the services go on")
 
 
 def _umask() -> int:

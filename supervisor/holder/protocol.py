@@ -7,6 +7,7 @@ A line that is no request closes its connection only.
 Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` or `{"id": n, "ok": false, "error": "…"}`:
 
     hello                                    → {version, boot_id, pid}
+    attached {}                              → {}   "I have taken over the services": who dies after that is started again at once
     start   {service, start: StartRequest}   → {held: Held}   refused while that service runs; an ended one is swept and replaced
     signal  {service, start_id, signal, group: bool}  → {sent: bool}   never sent when start_id is not the one that is held;
                                                after the main process ended, a group signal reaches what it left behind,
