@@ -182,13 +182,16 @@ def owners_of(inodes: set[str]) -> dict[str, int]:
 
 
 def command_of(pid: int) -> str:
-    """The beginning of its command line, without the path of its interpreter."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        return shown_command(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
         return "?"
-    names = [Path(word).name for word in words[:4] if word]
-    shown = names[1:] if names and names[0].startswith("python") and len(names) > 1 else names
+
+
+def shown_command(cmdline: bytes) -> str:
+    """The program and its first word, without paths and options; of an interpreter what it runs."""
+    words = [Path(word).name for word in cmdline.decode(errors="replace").split("\0") if word and not word.startswith("-")]
+    shown = words[1:] if len(words) > 1 and words[0].startswith("python") else words
     return " ".join(shown[:2]) or "?"
 
 

@@ -170,6 +170,20 @@ def test_who_listens_at_a_port_is_named() -> None:
     assert checkup.command_of(os.getpid()) != "?"
 
 
+@pytest.mark.parametrize(
+    ("cmdline", "shown"),
+    [
+        (b"/usr/sbin/nginx\0-g\0daemon off;\0", "nginx daemon off;"),
+        (b"/opt/bin/python3\0-P\0-m\0supervisor.run\0--root=/hab\0", "supervisor.run"),
+        (b"/opt/bin/python3\0/opt/bin/stead\0depot\0serve\0", "stead depot"),
+        (b"python3\0", "python3"),
+        (b"", "?"),
+    ],
+)
+def test_a_process_is_named_as_people_know_it(cmdline: bytes, shown: str) -> None:
+    assert checkup.shown_command(cmdline) == shown
+
+
 def test_doctor_is_for_people_and_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 12 where something is bad; every finding in the JSON."""
     for name in ("STEAD_DEPOT_URL", "HAB_BLDR_URL", "SSL_CERT_FILE", "STEAD_RING"):
