@@ -114,9 +114,17 @@ HOLDER_LOCK_S: Final = 2.0  # a dead holder's child keeps the lock until it sees
 SUPERVISOR_LEAVES_S: Final = 5.0  # a supervisor that lost its holder, or asked for the end, exits in this time or is killed
 SUPERVISOR_BACKOFF_S: Final = (0.5, 30.0)  # wait after a second failure in a row, about what a start costs the processor; and the longest
 SUPERVISOR_STEADY_S: Final = 5.0  # a supervisor that had attached and lived this long did not die of its start, which takes one or two
-LOG_FILE: Final = 10 * MIB  # a service's log is rotated here: an editor opens it
-LOG_FILES: Final = 5  # the current one and four older
+LOG_FILE: Final = 10 * MIB  # a service's log is rotated here, and at midnight UTC: an editor opens it
+LOG_FILES: Final = 64  # rotated files of one log: two months of a quiet service's days
+LOG_KEEP: Final = 50 * MIB  # one log with its rotated files, unless the plan says otherwise; packed ones are a tenth of their lines
+LOG_KEEP_MIN: Final = 1 * MIB  # of a plan's own figure: a file is a quarter of it
+LOG_KEEP_MAX: Final = 100 * GIB  # of a plan's own figure: what is said is meant
+LOG_RATE: Final = 4 * MIB  # bytes a second of one service, on average: 40,000 lines; more is a loop, and would wear out the disk
+LOG_RATE_MAX: Final = 1 * GIB  # of a plan's own figure: more than a holder can move
+LOG_BURST: Final = 64 * MIB  # bytes that a service may be ahead of its rate: a start that tells its whole configuration, a dump of threads
+LOG_REST_S: Final = 0.005  # between two looks at a pipe that is over its rate, 1 MiB each: a flood costs a few per cent of a core
 LOG_LINE: Final = 16 * KIB  # a longer line is broken: readers of logs buffer lines
+LOG_READ: Final = 64 * KIB  # a read: what a pipe usually holds
 LOG_TURN: Final = 256 * KIB  # bytes drained from one service before the others have their turn
 LOG_PIPE: Final = 1 * MIB  # what the kernel keeps for us while no holder lives; the most that needs no privilege
 
@@ -152,7 +160,8 @@ HOOK_S: Final[dict[str, float]] = {  # how long each hook may run before its pro
 }
 HOOK_OUTPUT_MAX: Final = 1 * MIB  # of one run, to the hook's log; the rest is counted and dropped
 HOOK_TAIL: Final = 2 * KIB  # the end of its output, shown as the reason
-HOOK_LOG_MAX: Final = 1 * MIB  # a hook's log is rotated here, one older file is kept
+HOOK_LOG_MAX: Final = 2 * MIB  # a hook's log is rotated here: two runs that say all they may
+HOOK_LOG_KEEP: Final = 8 * MIB  # a hook's log with its rotated files
 HOOK_LINGER_S: Final = 0.5  # for the last output of a hook that has exited, while a child of it holds the pipe
 JOB_EVERY_MIN_S: Final = 1.0  # between two runs of a job: what is due more often is a service
 JOB_EVERY_MAX_S: Final = 366 * 86_400.0  # a year: longer is a number that was mistyped
@@ -189,6 +198,8 @@ VERIFY_TRIES: Final = 3  # times in a row that one file is put back: then its se
 VERIFY_SHOWN: Final = 1000  # findings in one answer: nobody reads more
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
+LOG_WORDS: Final = 4 * KIB  # the end of a log that is looked at for a reason
+LOG_WORDS_LINES: Final = 5  # and the lines of it that are told: what a status line can bear
 
 # --- ring
 DATAGRAM_MAX: Final = 1400  # bytes of a sealed datagram: fits Ethernet, VPN and cloud paths whole

@@ -1,14 +1,13 @@
-"""`stead svc load | unload | start | stop | status | logs`: services."""
+"""`stead svc load | unload | start | stop | status`: services."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hart.options import json_option, root_option
-from supervisor.cli_options import ask, choose_root, given, load_options, seconds
+from supervisor.cli_options import ask, given, load_options, seconds
 
 no_wait_option = click.option("--no-wait", is_flag=True, help="Return when it is written down, not when it is done.")
 wait_option = seconds("--wait", "wait_s", "How long to wait for the result [120].")
@@ -97,53 +96,3 @@ def show_row(row: dict[str, Any], *, as_json: bool) -> None:
         show_json(row)
     else:
         say(": ".join(row[key] for key in ("service", "state", "because") if row.get(key)))
-
-
-@click.command("logs")
-@click.argument("name")
-@root_option
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=None, metavar="N", help="How many of the last lines [50].")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--hook", metavar="HOOK", help="The log of a hook instead of the service's own output.")
-def logs(name: str, root: str | None, lines: int | None, follow: bool, hook: str | None) -> None:
-    """Show what a service has written. The files are read directly, so this works while the supervisor is down."""
-    from hart.errors import NotFoundError
-    from hart.files import storage
-    from hart.ident import Ident
-    from hart.limits import LOG_LINES, LOG_LINES_MAX
-    from supervisor import logfile
-    from supervisor.service.hooks import NAMES
-
-    service = Ident.parse(name).name if "/" in name else Ident("o", name).name
-    directory = choose_root(root).service(service) / "logs"
-    if hook is not None and hook not in NAMES | {"probe"}:
-        raise NotFoundError(f"hook {hook}", "does not exist", next=f"one of {', '.join(sorted(NAMES))}")
-    path = directory / f"{hook or 'run'}.log"
-    with storage(path):
-        there = path.is_file()
-        known = [] if there or not directory.is_dir() else sorted(file.stem for file in directory.glob("*.log"))
-    if not there:
-        raise NotFoundError(
-            f"log of {service}" + (f", hook {hook}" if hook else ""),
-            f"there is no {path}",
-            next=f"--hook {' | '.join(known)}" if known else "has it ever run? stead svc status",
-        )
-    show_log(path, min(lines if lines is not None else LOG_LINES, LOG_LINES_MAX), follow=follow, logfile=logfile)
-
-
-def show_log(path: Path, lines: int, *, follow: bool, logfile: Any) -> None:
-    from hart.console import standard_output
-    from hart.files import storage
-
-    with storage(path):
-        found, end = logfile.last_lines(path, lines)
-    with standard_output() as out:
-        out.buffer.writelines(found)
-    blocks = logfile.follow(path, end) if follow else iter(())
-    while True:
-        with storage(path):
-            block = next(blocks, None)
-        if block is None:
-            return
-        with standard_output() as out:
-            out.buffer.write(block)

@@ -19,3 +19,8 @@ def wall() -> float:
 def stamp(wall_s: float) -> str:
     """ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day(wall_s: float) -> str:
+    """The day in UTC."""
+    return stamp(wall_s)[:10]

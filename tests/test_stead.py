@@ -32,7 +32,7 @@ def test_every_verb_of_the_table_is_a_click_command_with_help() -> None:
 
 def test_every_verb_that_prints_data_takes_json() -> None:
     """Each command prints one JSON document for scripts; those that only act, or hand over to another program, are listed here."""
-    without = {"pkg exec", "pkg sign", "sup run", "sup unit", "svc logs", "origin key export", "ring key export", "plan render"}
+    without = {"pkg exec", "pkg sign", "sup run", "sup unit", "origin key export", "ring key export", "plan render"}
     for name in stead.VERBS:
         options = {option for parameter in stead.load(name).params for option in parameter.opts}
         assert ("--json" in options) != (name in without), name

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from hart.limits import HOLDER_SERVICES, LOG_PIPE
+from hart.limits import HOLDER_SERVICES, LOG_PIPE, LOG_REST_S
 from supervisor.holder import procfs
 from supervisor.holder.logpipe import LogPipe, make_pipe
 from supervisor.holder.loop import Loop
@@ -89,12 +89,12 @@ class Keeper:
                 started_at=started_at,
                 running=True,
             )
-            records.append(Record(held=held, log=request.log, argv=request.argv))
+            records.append(Record(held=held, log=request.log, log_rate=request.log_rate, log_keep=request.log_keep, argv=request.argv))
             self._registry.save(records[0])
 
         try:
             pipe = make_pipe(request.log, request.uid, request.gid)
-            log = LogPipe(request.log)
+            log = LogPipe(request.log, rate=request.log_rate, keep=request.log_keep)
         except OSError as error:
             raise RefusedError(f"log {request.log}: {error.strerror}") from error
         try:
@@ -142,9 +142,13 @@ class Keeper:
         self._processes[service] = process
         if log is not None:
             self._logs[service] = log
-            self._loop.watch(log.fileno(), log.drain)
+            self._loop.watch(log.fileno(), lambda: self._drain(log))
         if process.pidfd != GONE:
             self._loop.watch(process.pidfd, lambda: self._ended(service))
+
+    def _drain(self, log: LogPipe) -> None:
+        if log.drain():
+            self._loop.rest(log.fileno(), LOG_REST_S)
 
     def _ended(self, service: str) -> None:
         process = self._processes[service]
@@ -191,7 +195,7 @@ class Keeper:
         log = None
         if held.running and process.record.log is not None:
             try:
-                log = LogPipe(process.record.log, held.pid)
+                log = LogPipe(process.record.log, held.pid, rate=process.record.log_rate, keep=process.record.log_keep)
             except OSError as error:
                 self._say(f"{service}: its output is lost: {process.record.log}: {error.strerror}")
         self._hold(service, process, log)

@@ -1,10 +1,10 @@
-"""A service's log: a named pipe that outlives both ends, drained into a file that is rotated by size.
+"""A service's log: a named pipe that outlives both ends, drained into a file that is rotated by size and at midnight UTC.
 
 Rules: the service holds its pipe open for reading as well as writing, so a vanished holder costs it neither SIGPIPE nor the bytes in
 the pipe; the next holder opens the pipe by name. Bytes go to the file as they come, a UTC timestamp before each line, and are never kept
-back for the rest of a line, so a killed holder loses at most the one read in its hand. What the disk refuses is counted and dropped, and
-the count is written when there is room.
-Never fsynced: a log is not worth a stall. Not here: who reads logs.
+back for the rest of a line, so a killed holder loses at most the one read in its hand. What the disk refuses, or what is over the rate, is
+counted and dropped, and the count is written when there is room again.
+Never fsynced: a log is not worth a stall. Not here: who reads and packs logs, the names of rotated files (`rotation.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import stat
 import time
 from contextlib import suppress
 
-from hart.limits import LOG_FILE, LOG_FILES, LOG_LINE, LOG_PIPE, LOG_TURN
+from hart.limits import LOG_FILE, LOG_KEEP, LOG_LINE, LOG_PIPE, LOG_RATE, LOG_READ, LOG_TURN
+from supervisor.holder import rotation
+from supervisor.holder.budget import Budget
 
-READ = 64 * 1024  # bytes a read: what a pipe usually holds
 # Reading and writing: with a writer of our own the pipe never reports an end when the service closes its side.
 PIPE_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -66,9 +67,14 @@ def make_pipe(log: str, uid: int | None, gid: int | None) -> str:
 class LogPipe:
     """The reading end of one service's pipe, and its file."""
 
-    def __init__(self, log: str, pid: int | None = None) -> None:
-        """Open the log's pipe by name, or when somebody removed the name, through the process that writes to it. OSError."""
+    def __init__(self, log: str, pid: int | None = None, *, rate: int = LOG_RATE, keep: int = LOG_KEEP) -> None:
+        """Open the log's pipe by name, or when somebody removed the name, through the process that writes to it. OSError.
+
+        `rate`: bytes a second that are logged (0: all). `keep`: bytes of the file and its rotated ones."""
         self.log = log
+        self._budget = Budget(rate, time.monotonic())
+        self._limit = min(LOG_FILE, keep // 4)  # bytes of one file
+        self._keep = keep - self._limit
         try:
             self._pipe = os.open(f"{log}.fifo", PIPE_FLAGS | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -82,6 +88,7 @@ class LogPipe:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, LOG_PIPE)
         self._file = -1
         self._size = 0
+        self._day = b""  # of the file's first line
         self._column = 0
         self._dropped_lines = 0
         self._dropped_bytes = 0
@@ -90,37 +97,62 @@ class LogPipe:
     def fileno(self) -> int:
         return self._pipe
 
-    def drain(self, limit: int = LOG_TURN) -> None:
-        """Move what waits, about `limit` bytes at most. Never raises for the disk's sake."""
+    def drain(self, limit: int = LOG_TURN) -> bool:
+        """Move what waits, about `limit` bytes at most; whether it is over its rate, and had better be left alone for a moment.
+
+        Never raises for the disk's sake."""
         moved = 0
-        while moved < limit:
+        while moved < (LOG_PIPE if self._budget.shut else limit):
             try:
-                data = os.read(self._pipe, READ)
+                data = os.read(self._pipe, LOG_READ)
             except BlockingIOError:
-                return
+                return self._budget.shut
             moved += len(data)
-            self._write(data)
+            was_shut = self._budget.shut
+            if self._budget.take(len(data), time.monotonic()):
+                self._write(data)
+                continue
+            if not was_shut:
+                self._say(f"stead: more than {self._budget.rate} bytes a second: what follows is dropped until it is less".encode())
+            self._drop(data, "over the rate")
+        return self._budget.shut
 
     def close(self) -> None:
+        self._say()
         os.close(self._pipe)
         if self._file >= 0:
             os.close(self._file)
 
     def _write(self, data: bytes) -> None:
-        prefix = timestamp(time.time())  # noqa: TID251  the shell reads the clock: a log line says when
+        prefix = _now()
         try:
             self._open()
             if self._dropped_bytes:
                 self._say_dropped(prefix)
             text, column = stamp(data, self._column, prefix)
-            if self._size and self._size + len(text) > LOG_FILE:
+            if self._size and (self._size + len(text) > self._limit or self._day < prefix[:10]):
                 self._rotate()
             self._append(text)
             self._column = column
         except OSError as error:
-            self._dropped_lines += data.count(b"\n")
-            self._dropped_bytes += len(data)
-            self._why = error.strerror or str(error)
+            self._drop(data, error.strerror or str(error))
+
+    def _drop(self, data: bytes, why: str) -> None:
+        self._dropped_lines += data.count(b"\n")
+        self._dropped_bytes += len(data)
+        self._why = why
+
+    def _say(self, text: bytes = b"") -> None:
+        """What was dropped, and a line of our own, where the disk takes them."""
+        prefix = _now()
+        with suppress(OSError):
+            if self._dropped_bytes or text:
+                self._open()
+            if self._dropped_bytes:
+                self._say_dropped(prefix)
+            if text:
+                self._append((b"\n" if self._column else b"") + prefix + text + b"\n")
+                self._column = 0
 
     def _say_dropped(self, prefix: bytes) -> None:
         note = f"stead: {self._dropped_lines} lines ({self._dropped_bytes} bytes) dropped: {self._why}\n".encode()
@@ -148,14 +180,16 @@ class LogPipe:
             os.close(fd)
             raise FileExistsError(errno.EEXIST, "not a file", self.log)
         self._file, self._size = fd, found.st_size
+        self._day = os.pread(fd, 10, 0) or _now()[:10]
         if found.st_size and os.pread(fd, 1, found.st_size - 1) != b"\n":
             self._column = 1  # a killed holder stopped in the middle of a line: what comes now continues it
 
     def _rotate(self) -> None:
-        names = [self.log] + [f"{self.log}.{number}" for number in range(1, LOG_FILES)]
-        for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
-            with suppress(FileNotFoundError):
-                os.rename(newer, older)  # noqa: PTH104  pathlib is memory that we save
+        rotation.rotate(self.log, self._keep)
         os.close(self._file)
         self._file = -1
         self._open()
+
+
+def _now() -> bytes:
+    return timestamp(time.time())  # noqa: TID251  the shell reads the clock: a log line says when

@@ -28,7 +28,7 @@ FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SI
 
 
 def after_death(failures: int, *, attached: bool, signum: int | None, lived_s: float) -> tuple[int, float]:
-    """The failures in a row after a death (`signum`: of which signal, None for an exit), and the wait before the next start, 0, ½, 1 … 30 s.
+    """The failures in a row after a death (`signum`: of which signal, None for an exit), and the wait before the next start: 0, ½, 1 … s.
 
     One that had taken over the services did its work, and its death is no failure when somebody else killed it or it had lived a while."""
     if attached and (lived_s >= SUPERVISOR_STEADY_S or signum not in (None, *FAULTS)):

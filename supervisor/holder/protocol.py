@@ -34,6 +34,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hart.limits import LOG_KEEP, LOG_KEEP_MIN, LOG_RATE
+
 VERSION = 1
 MAX_LINE = 256 * 1024  # bytes: a start request with a full environment fits many times over
 SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}\Z")  # it names a file: no separator, no leading dot
@@ -49,7 +51,9 @@ class StartRequest:
     uid: int | None = None
     gid: int | None = None
     groups: list[int] = field(default_factory=list)
-    log: str  # file that the holder appends the process's stdout and stderr to, rotated by size
+    log: str  # file that the holder appends the process's stdout and stderr to, rotated by size and day
+    log_rate: int = LOG_RATE  # bytes a second that are logged, on average; 0: all
+    log_keep: int = LOG_KEEP  # bytes of the log and its rotated files
     umask: int = 0o022
 
 
@@ -135,6 +139,7 @@ def to_start_request(value: object) -> StartRequest:
     _check(all(_is_text(path) and path.startswith("/") for path in (request.argv[0], request.cwd, request.log)), "absolute paths")
     _check(all(number is None or _is_count(number) for number in (request.uid, request.gid)), "uid and gid")
     _check(_is_list(request.groups) and all(map(_is_count, request.groups)), "groups")
+    _check(_is_count(request.log_rate) and _is_count(request.log_keep) and request.log_keep >= LOG_KEEP_MIN, "log_rate and log_keep")
     _check(_is_count(request.umask) and request.umask <= 0o777, "umask")
     return request
 

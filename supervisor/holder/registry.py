@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hart.limits import LOG_KEEP, LOG_RATE
 from supervisor.holder.protocol import SERVICE, Held, to_dict, to_held
 
 FORMAT = 1
@@ -30,11 +31,14 @@ class Record:
     held: Held
     log: str | None
     argv: list[str]
+    log_rate: int = LOG_RATE
+    log_keep: int = LOG_KEEP
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def encode_record(record: Record) -> bytes:
-    data = {**record.extra, "format": FORMAT, "log": record.log, "argv": record.argv, "held": to_dict(record.held)}
+    log = {"log": record.log, "log_rate": record.log_rate, "log_keep": record.log_keep}
+    data = {**record.extra, "format": FORMAT, **log, "argv": record.argv, "held": to_dict(record.held)}
     return json.dumps(data, indent=1).encode() + b"\n"
 
 
@@ -51,8 +55,11 @@ def decode_record(data: bytes) -> Record:
     log, argv = value.get("log"), value.get("argv")
     if not (log is None or isinstance(log, str)) or not isinstance(argv, list) or not all(isinstance(part, str) for part in argv):
         raise ValueError("log or argv of a wrong shape")
-    extra = {name: value[name] for name in value if name not in ("format", "log", "argv", "held")}
-    return Record(held=to_held(value.get("held")), log=log, argv=argv, extra=extra)
+    rate, keep = value.get("log_rate", LOG_RATE), value.get("log_keep", LOG_KEEP)  # absent: an older holder's record
+    if type(rate) is not int or type(keep) is not int or rate < 0 or keep < 0:
+        raise ValueError("log_rate or log_keep of a wrong shape")
+    extra = {name: value[name] for name in value if name not in ("format", "log", "log_rate", "log_keep", "argv", "held")}
+    return Record(held=to_held(value.get("held")), log=log, log_rate=rate, log_keep=keep, argv=argv, extra=extra)
 
 
 class Registry:

@@ -2,8 +2,8 @@
 
 Rules: an own process group, no standard input, a clean environment, the service's user. One pipe for both output streams, drained while it
 runs, so nothing can fill up. Past the cap output is counted and dropped; at the deadline the group is killed. What a hook leaves running is
-left alone, but nobody waits for it. The end of the output is kept for the reason, all of it goes to `<svc>/logs/<hook>.log`, which is
-rotated.
+left alone, but nobody waits for it. The end of the output is kept for the reason, all of it goes to `<svc>/logs/<hook>.log`, a time before
+each line, rotated by size and day as the service's own log is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hart.account import Account
-from hart.limits import CHUNK, HOOK_LINGER_S, HOOK_LOG_MAX, HOOK_OUTPUT_MAX, HOOK_TAIL
+from hart.limits import CHUNK, HOOK_LINGER_S, HOOK_LOG_KEEP, HOOK_LOG_MAX, HOOK_OUTPUT_MAX, HOOK_TAIL
 from supervisor import clock
+from supervisor.holder.logpipe import stamp, timestamp
+from supervisor.holder.rotation import rotate
 
 NAMES = frozenset(
     {
@@ -131,7 +133,7 @@ class _Output:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.log = _open_log(log) if log is not None else None
         self.tail = b""
-        self.written = self.dropped = 0
+        self.written = self.dropped = self.column = 0
         self.reading = False
 
     def begin(self) -> None:
@@ -154,8 +156,9 @@ class _Output:
 
     def _append(self, data: bytes) -> None:
         if self.log is not None and data:
+            text, self.column = stamp(data, self.column, timestamp(clock.wall()))
             with suppress(OSError):  # a full disk costs the log, not the hook
-                os.write(self.log, data)
+                os.write(self.log, text)
 
     def _stop(self) -> None:
         if self.reading:
@@ -168,9 +171,7 @@ class _Output:
         """Our own line, told apart by its mark."""
         if self.log is None:
             return
-        if self.tail and not self.tail.endswith(b"\n"):
-            self._append(b"\n")
-        self._append(f"# {clock.stamp(clock.wall())} {self.name} {text}\n".encode())
+        self._append((b"\n" if self.column else b"") + f"# {self.name} {text}\n".encode())
 
     def close(self) -> None:
         self._stop()
@@ -184,10 +185,12 @@ class _Output:
 
 
 def _open_log(path: Path) -> int | None:
-    """Append; past its size the file becomes `.1` first. The directory is ours, the file is not followed if it is a link."""
+    """Append; past its size, or when it is of an earlier day, the file is rotated first. The directory is ours, the file is not followed if
+    it is a link."""
     with suppress(OSError):
         with suppress(FileNotFoundError):
-            if path.stat().st_size >= HOOK_LOG_MAX:
-                path.replace(path.with_name(f"{path.name}.1"))
+            found = path.lstat()
+            if found.st_size >= HOOK_LOG_MAX or clock.day(found.st_mtime) < clock.day(clock.wall()):
+                rotate(str(path), HOOK_LOG_KEEP - HOOK_LOG_MAX)
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     return None

@@ -14,7 +14,7 @@ from hart.errors import FormatError, UsageError
 from hart.ident import Ident
 from hart.limits import JOURNAL_MAX, SERVICES_MAX
 from hart.root import Root
-from supervisor import logfile, settings
+from supervisor import settings
 from supervisor.journal import Journal
 from supervisor.service import running
 from supervisor.service.backoff import Backoff
@@ -137,28 +137,3 @@ def test_settings_go_through_the_command_line_unchanged() -> None:
     for period in (0.0, 0.5, float("nan"), 1e8):
         with pytest.raises(UsageError):
             Settings(root=Root(Path("/x")), update_period_s=period)
-
-
-def test_the_last_lines_reach_back_into_the_rotated_log(tmp_path: Path) -> None:
-    (tmp_path / "run.log.1").write_text("1\n2\n3\n")
-    (tmp_path / "run.log").write_text("4\n5")
-    assert logfile.last_lines(tmp_path / "run.log", 3)[0] == [b"3\n", b"4\n", b"5"]
-    assert logfile.last_lines(tmp_path / "run.log", 1)[0] == [b"5"]
-    assert logfile.last_lines(tmp_path / "run.log", 0) == ([], 3)
-
-
-def test_following_goes_on_over_a_rotation(tmp_path: Path) -> None:
-    """The old file is read to its end first, and nothing between the last lines and the following is lost."""
-    path = tmp_path / "run.log"
-    path.write_text("old\n")
-    lines, end = logfile.last_lines(path, 10)
-    following = logfile.follow(path, end)
-    with path.open("a") as writer:
-        writer.write("new\n")
-    assert (lines, next(following)) == ([b"old\n"], b"new\n")
-    with path.open("a") as writer:
-        writer.write("last\n")
-    path.rename(tmp_path / "run.log.1")
-    path.write_text("after\n")
-    assert [next(following), next(following)] == [b"last\n", b"after\n"]
-    following.close()

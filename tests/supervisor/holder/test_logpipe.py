@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.holder import logpipe
+from supervisor.holder import logpipe, rotation
+from supervisor.holder.budget import Budget
 from supervisor.holder.logpipe import LogPipe, make_pipe, stamp, timestamp
 
 STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (.*)\n")
@@ -123,17 +124,73 @@ def test_one_turn_is_bounded(service: Service, pipe: LogPipe) -> None:
     assert service.logged().count(b"y") == 29_999
 
 
-def test_files_are_rotated_by_size_and_the_oldest_goes(service: Service, pipe: LogPipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log never takes more than its files, and no line is lost between two of them."""
-    monkeypatch.setattr(logpipe, "LOG_FILE", 100)
+def rotated_files(log: Path) -> list[Path]:
+    return [Path(path) for _, path in rotation.rotated(str(log))]
+
+
+def test_files_are_rotated_by_size_and_the_oldest_goes(service: Service) -> None:
+    """A log never takes more than it may, and no line is lost between two of its files."""
+    pipe = LogPipe(str(service.log), keep=400)
     for number in range(30):
         service.write(b"line %d %s\n" % (number, b"." * 40))
         pipe.drain()
-    files = [service.log, *(Path(f"{service.log}.{number}") for number in range(1, 5))]
-    assert sorted(path for path in service.log.parent.iterdir() if path.suffix != ".fifo") == sorted(files)
-    assert all(path.stat().st_size <= 100 for path in files)
-    found = [int(line.split()[2]) for path in reversed(files) for line in path.read_bytes().splitlines()]
+    pipe.close()
+    files = [*rotated_files(service.log), service.log]
+    assert files[0].name == "web.log.26"  # one line a file: twenty-five have gone, and none was ever renamed again
+    assert sum(path.stat().st_size for path in files) <= 400
+    found = [int(line.split()[2]) for path in files for line in path.read_bytes().splitlines()]
     assert found == list(range(25, 30))
+
+
+def test_a_log_of_yesterday_is_rotated_before_the_first_line_of_today(service: Service, pipe: LogPipe) -> None:
+    """By time as well as by size; what is not ours in the file is no date of ours."""
+    service.log.write_bytes(b"2001-01-01T00:00:00.000Z old\n")
+    service.write(b"new\n")
+    pipe.drain()
+    (before,) = rotated_files(service.log)
+    assert (before.read_bytes().endswith(b" old\n"), service.logged()) == (True, [b"new"])
+    service.write(b"same day\n")
+    pipe.drain()
+    assert (rotated_files(service.log), service.logged()) == ([before], [b"new", b"same day"])
+
+
+def test_what_is_over_the_rate_is_dropped_counted_and_said(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S52: a flood costs neither the disk nor the service's time, and where the gap is stands in the log."""
+    now = 0.0
+    monkeypatch.setattr("supervisor.holder.budget.LOG_BURST", 0)
+    monkeypatch.setattr(logpipe.time, "monotonic", lambda: now)
+    pipe = LogPipe(str(service.log), rate=70_000)
+    pipe._budget = Budget(70_000, now, burst=0)
+    assert not pipe.drain()
+    service.write(b"a" * 49 + b"\n")
+    service.write((b"b" * 99 + b"\n") * 700)
+    assert not pipe.drain(limit=1)
+    assert pipe.drain()
+    now = 0.5
+    service.write(b"c\n")
+    assert pipe.drain()  # half a second's worth is not enough after it was empty
+    now = 1.0
+    service.write(b"d\n")
+    assert not pipe.drain()
+    pipe.close()
+    logged = service.logged()
+    (over,) = [at for at, line in enumerate(logged) if line.startswith(b"stead: more than 70000 bytes a second")]
+    kept = sum(line.count(b"b") for line in logged[:over])
+    assert (logged[over + 1].startswith(b"stead: "), logged[over + 1].endswith(b"dropped: over the rate")) == (True, True)
+    assert kept + int(logged[over + 1].split(b"(")[1].split()[0]) > 65_000
+    assert logged[over + 2 :] == [b"d"]
+
+
+def test_what_was_dropped_last_is_said_when_the_log_is_closed(service: Service) -> None:
+    """A service that floods and dies: the end of its log says that it is not the end of what it said."""
+    pipe = LogPipe(str(service.log), rate=1)
+    pipe._budget = Budget(1, 0.0, burst=0)
+    pipe._budget.shut = True
+    pipe._budget.rate = 1 << 40  # never a second's worth
+    service.write(b"lost\n")
+    assert pipe.drain()
+    pipe.close()
+    assert service.logged()[-1] == b"stead: 1 lines (5 bytes) dropped: over the rate"
 
 
 def test_what_the_disk_refuses_is_counted_and_said_when_there_is_room(service: Service, pipe: LogPipe) -> None:

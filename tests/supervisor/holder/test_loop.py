@@ -56,3 +56,29 @@ def test_a_number_that_is_used_again_within_a_round_does_not_get_the_old_ones_ev
     assert wrong == []
     os.close(fresh_reader)
     os.close(fresh_writer)
+
+
+def test_who_rests_is_not_called_until_the_rest_is_over(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
+    """Others go on meanwhile, and the wait ends with the rest and not later."""
+    loop, called = Loop(), []
+    (ours, theirs), (other, others) = pairs
+    loop.watch(ours.fileno(), lambda: called.append("resting"))
+    loop.watch(other.fileno(), lambda: called.append("other"))
+    theirs.send(b"x")
+    loop.rest(ours.fileno(), 1000)
+    loop.wait(0)
+    assert called == []
+    others.send(b"x")
+    loop.wait(None)
+    assert called == ["other"]
+    other.recv(1)
+    loop.rest(ours.fileno(), 0.01)
+    loop.wait(None)
+    while called == ["other"]:
+        loop.wait(None)
+    assert called == ["other", "resting"]
+    loop.rest(ours.fileno(), 1000)
+    loop.unwatch(ours.fileno())
+    loop.rest(ours.fileno(), 1000)
+    loop.wait(0)
+    assert called == ["other", "resting"]

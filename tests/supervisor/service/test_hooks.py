@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hart.account import own_account
-from hart.limits import HOOK_OUTPUT_MAX
+from hart.limits import HOOK_LOG_MAX, HOOK_OUTPUT_MAX
+from supervisor.logfile import is_stamped, text_of
 from supervisor.service import hooks
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
@@ -44,9 +45,10 @@ async def run(script: str, tmp_path: Path, timeout_s: float = 20.0) -> hooks.Out
 async def test_code_reason_and_log(tmp_path: Path) -> None:
     outcome = await run("echo out; echo broken >&2; exit 3", tmp_path)
     assert (outcome.code, outcome.because) == (3, "exited with code 3: broken")
-    lines = (tmp_path / "init.log").read_text().splitlines()
-    assert lines[:2] == ["out", "broken"]
-    assert "init exited with code 3" in lines[2]
+    lines = (tmp_path / "init.log").read_bytes().splitlines()
+    assert all(is_stamped(line) for line in lines)
+    assert [text_of(line) for line in lines[:2]] == [b"out", b"broken"]
+    assert b"# init exited with code 3" in lines[2]
 
 
 async def test_the_whole_group_is_killed_at_the_deadline(tmp_path: Path) -> None:
@@ -61,7 +63,8 @@ async def test_a_flood_on_both_streams_is_capped_and_cannot_block(tmp_path: Path
     outcome = await run("yes | head -c 3000000; yes | head -c 3000000 >&2", tmp_path)
     assert outcome.code == 0
     assert outcome.dropped == 6_000_000 - HOOK_OUTPUT_MAX
-    assert (tmp_path / "init.log").stat().st_size < HOOK_OUTPUT_MAX + 1000
+    lines = (tmp_path / "init.log").read_bytes().splitlines(keepends=True)
+    assert sum(len(text_of(line)) for line in lines) < HOOK_OUTPUT_MAX + 1000
 
 
 async def test_a_child_that_keeps_the_pipe_is_not_waited_for(tmp_path: Path) -> None:
@@ -88,7 +91,16 @@ async def test_called_off_it_is_killed_and_gone(tmp_path: Path) -> None:
 
 
 async def test_a_large_log_is_rotated(tmp_path: Path) -> None:
-    (tmp_path / "init.log").write_bytes(b"x" * 2_000_000)
+    (tmp_path / "init.log").write_bytes(b"x" * HOOK_LOG_MAX)
     await run("echo new", tmp_path)
-    assert (tmp_path / "init.log.1").stat().st_size == 2_000_000
-    assert (tmp_path / "init.log").read_text().startswith("new")
+    assert (tmp_path / "init.log.1").stat().st_size == HOOK_LOG_MAX
+    assert text_of((tmp_path / "init.log").read_bytes()).startswith(b"new")
+
+
+async def test_a_log_of_an_earlier_day_is_rotated(tmp_path: Path) -> None:
+    (tmp_path / "init.log").write_bytes(b"old\n")
+    os.utime(tmp_path / "init.log", (1e9, 1e9))
+    await run("echo new", tmp_path)
+    await run("echo newer", tmp_path)
+    assert (tmp_path / "init.log.1").read_bytes() == b"old\n"
+    assert (tmp_path / "init.log").read_bytes().count(b"new") == 2
