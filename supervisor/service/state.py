@@ -9,6 +9,7 @@ Rules
 - A release is proved when it has served for a while without a break: what comes up and dies again is not good.
 - A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
 - A job is `running` from its process's start to its end, and then down: it is neither probed nor started again. Its time may be bounded.
+- What fails is started again after a wait (backoff.py); the first time, and after it had been up for a while, at once.
 - Whatever is under way is finished or called off before the next thing begins; what is wanted is remembered, never queued.
 - Every decision is reported with its reason; the last ones are kept and shown by `svc status`.
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from types import MappingProxyType
 
-from hart.limits import KEPT_DECISIONS, KILL_AGAIN_S
+from hart.limits import BACKOFF_LIVED_S, KEPT_DECISIONS, KILL_AGAIN_S
 from supervisor.service.backoff import Backoff, wait_s
 from supervisor.service.events import (
     BecameReady,
@@ -67,6 +68,7 @@ class Life:
     deadline: float | None = None  # when tick() has something to do
     failed: bool = False  # the stop under way is a failure
     failures: int = 0  # in a row
+    lived: bool = False  # the failure under way is the first in a row, of a process that had been up for a while
     restarts: int = 0
     again: bool = False  # a restart was asked for while the holder was starting it
     timed_out: bool = False  # the stop under way, or the last one, is that of a job whose time was over
@@ -342,6 +344,9 @@ class Life:
         if not self.failed or self.again:
             self.begin_waiting(because)
             return
+        if self.lived:
+            self.begin_waiting(f"{because}; it had been up for a while, so it is started again at once")
+            return
         delay = wait_s(self.backoff, self.failures, self.chance.random())
         self.move(State.BACKOFF, f"{because}; failure {self.failures} in a row, next start in {delay:.1f} s")
         self.deadline = self.now + delay
@@ -352,6 +357,8 @@ class Life:
     # --- book-keeping
 
     def count_failure(self, because: str) -> None:
+        up_s = 0.0 if self.up_since is None else self.now - self.up_since
+        self.lived = self.state is State.READY and self.failures == 0 and up_s >= min(BACKOFF_LIVED_S, self.backoff.cooldown_s)
         self.failed, self.failures = True, self.failures + 1
         self.emit(Failed(because))
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hart.limits import BACKOFF_LIVED_S
 from supervisor.service.backoff import Backoff
 from supervisor.service.events import (
     BecameReady,
@@ -188,6 +189,19 @@ def test_a_crash_backs_off_and_a_long_life_is_forgiven() -> None:
     story.wait(300)
     assert story.life.failures == 0
     assert "exited with code 1" in [decision.because.split(";")[0] for decision in story.life.decisions]
+
+
+def test_what_had_been_up_for_a_while_is_started_again_at_once_and_only_the_first_time() -> None:
+    """Its end was an accident, and a wait would be an outage for nothing; the second in a row waits."""
+    story = Story(PROBED).up()
+    story.wait(BACKOFF_LIVED_S)
+    assert Prepare() in story.hear(Event.EXITED, because="exited with code 1")
+    assert (story.life.state, story.life.failures) == (State.WAITING, 1)
+    for event in (Event.PREPARED, Event.STARTED, Event.READY_OK):
+        story.hear(event)
+    story.wait(BACKOFF_LIVED_S)
+    story.hear(Event.EXITED)
+    assert (story.life.state, story.life.failures) == (State.BACKOFF, 2)
 
 
 def test_unhealthy_needs_several_bad_results_in_a_row_and_restarts_nothing() -> None:
