@@ -14,7 +14,7 @@ def test_there_are_a_dozen_bugs_and_no_two_are_one() -> None:
     """A dozen at least; each is another change."""
     assert len(BUGS) >= 12
     assert len({(bug.where, bug.says, bug.lies) for bug in BUGS}) == len({bug.name for bug in BUGS}) == len(BUGS)
-    assert all(bug.stories or bug.seeds for bug in BUGS)
+    assert all(bug.stories or bug.seeds is not None for bug in BUGS)
 
 
 @pytest.mark.parametrize("bug", named([bug for bug in BUGS if bug.stories]))
@@ -24,7 +24,7 @@ def test_a_story_finds_the_planted_bug(bug: Bug) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", named([bug for bug in BUGS if bug.seeds]))
+@pytest.mark.parametrize("bug", named([bug for bug in BUGS if bug.seeds is not None]))
 def test_random_seeds_find_the_planted_bug(bug: Bug) -> None:
     """Without anybody having written its story."""
     assert found_by_seed(bug)

@@ -132,7 +132,8 @@ def test_a_supervisor_that_dies_changes_nothing_for_anybody(tmp_path: Path) -> N
     peers = '{{~#each svc.members}}"{{member_id}}"{{#unless @last}},{{/unless}}{{~/each}}'
     feeders = '{{~#each bind.redis.members}}"{{cfg.word}}"{{#unless @last}},{{/unless}}{{~/each}}'
     check = f"{SERVICE_TOML}[health]\nexec = 'sleep 0.5'\ninterval_s = 1\n"
-    files = {"config/service.json": config(f', "peers": [{peers}], "feeders": [{feeders}]')}
+    # with the hook: whoever restarts because the other does not serve for a moment makes the other restart, and so on
+    files = {"config/service.json": config(f', "peers": [{peers}], "feeders": [{feeders}]'), "hooks/reconfigure": RECONFIGURE}
     for name in ("one", "two"):
         lay_package(Root(tmp_path / name), WEB, files=files, metafiles={"BINDS_OPTIONAL": "redis=word\n"})
     lay_package(Root(tmp_path / "one"), REDIS, metafiles={"EXPORTS": "word=word\n"}, files={"service.toml": check})
@@ -144,6 +145,8 @@ def test_a_supervisor_that_dies_changes_nothing_for_anybody(tmp_path: Path) -> N
         one.until("all is known", lambda: all((len(rendered(host)["peers"]), rendered(host)["feeders"]) == (2, ["first"]) for host in both))
         one.until("both are up with it", lambda: all(host.row("web")["state"] == "ready" for host in both))
         one.until("it is saved whom to ask", lambda: all((host.root.sup / "ring" / "members").exists() for host in both))
+        first = two.ask("config apply", group="web.default", body=b"crash = false\n")
+        assert (first["accepted"], first["rendered"]) == (2, 2), "and no hook is on its way"
         notes = [host.notes("web") for host in both]
         changed = [written(host) for host in both]
         for host in both:
@@ -151,7 +154,7 @@ def test_a_supervisor_that_dies_changes_nothing_for_anybody(tmp_path: Path) -> N
             one.until("they know each other again", lambda: all(each.ask("ring status")["counts"]["alive"] == 2 for each in both))
             one.until("all is told again", lambda: all(len(each.ask("ring records", prefix="member/")["rows"]) == 5 for each in both))
             one.until("it is healthy again", lambda: one.row("redis")["health"] == "healthy")
-        again = two.ask("config apply", group="web.default", body=b"crash = false\n")
+        again = two.ask("config apply", group="web.default", body=b"stubborn = false\n")
         assert (again["accepted"], again["rendered"]) == (2, 2), "everybody has looked once more"
         assert [host.notes("web") for host in both] == notes
         assert [written(host) for host in both] == changed
