@@ -130,6 +130,8 @@ LOG_PIPE: Final = 1 * MIB  # what the kernel keeps for us while no holder lives;
 BACKOFF_MIN_S: Final = 1.0  # the first start after a failure comes within a second (threats P1)
 BACKOFF_MAX_S: Final = 60.0  # a service whose database comes back is up a minute later at worst
 BACKOFF_LIVED_S: Final = 10.0  # up this long it did not die of its start: the first failure in a row is followed by a start at once
+CRASH_LOOP_FAILURES: Final = 3  # in a row: one is an accident, two are bad luck
+FAILURES_KEPT: Final = 10  # of the row that is going on, to say what they have in common and since when
 BACKOFF_COOLDOWN_S: Final = 300.0  # up this long means that the next failure is a first one; Habitat's figure
 READY_DEADLINE_S: Final = 60.0  # from process to ready; a service that warms up longer says so in service.toml
 READY_INTERVAL_S: Final = 0.5  # between ready probes: half a second is what a person does not notice
@@ -198,7 +200,8 @@ VERIFY_SHOWN: Final = 1000  # findings in one answer: nobody reads more
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
 LOG_WORDS: Final = 4 * KIB  # the end of a log that is looked at for a reason
-LOG_WORDS_LINES: Final = 5  # and the lines of it that are told: what a status line can bear
+LOG_WORDS_LINE: Final = 160  # characters of each of them
+LOG_WORDS_LINES: Final = 3  # and the lines of it that are told: what a status line can bear
 
 # --- ring
 DATAGRAM_MAX: Final = 1400  # bytes of a sealed datagram: fits Ethernet, VPN and cloud paths whole

@@ -26,7 +26,7 @@ from supervisor.service import change
 from supervisor.service.binds import NotFedError, feed
 from supervisor.service.change import Act
 from supervisor.service.driver import Service
-from supervisor.service.events import UP, State
+from supervisor.service.events import PAUSED, UP
 from supervisor.service.kit import Kit, Rendering, configure, configure_newest, open_kit, render_kit, shown
 from supervisor.service.spec import Group, ServiceSpec
 
@@ -230,7 +230,7 @@ def effect_on(host: Host, service: Service, document: Document) -> Effect:
     except NotFedError as error:
         return Effect(service=service, act=None, because=error.cause, keys=keys, rendering=None)
     rendering = render_kit(host, service.spec, kit, document=document, census=host.census, binds=feeders)
-    if service.life.state is State.BACKOFF:
+    if service.life.state in PAUSED:
         return Effect(
             service=service, act=Act.RESTART, because="it waits after a failure: it is tried at once", keys=keys, rendering=rendering
         )

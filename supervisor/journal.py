@@ -20,7 +20,7 @@ from hart.limits import JOURNAL_MAX
 from supervisor import clock
 
 Level = Literal["info", "warning", "error"]
-WORRYING: Final = frozenset({"backoff", "unhealthy"})  # states in which somebody may want to look
+WORRYING: Final = frozenset({"backoff", "crash-looping", "unhealthy"})  # states in which somebody may want to look
 
 
 class Journal:

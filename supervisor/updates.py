@@ -18,7 +18,7 @@ from supervisor.host import Host
 from supervisor.service import update
 from supervisor.service.binds import NotFedError
 from supervisor.service.driver import Service
-from supervisor.service.events import State
+from supervisor.service.events import PAUSED, State
 from supervisor.service.kit import open_kit
 from supervisor.service.spec import Strategy
 
@@ -55,7 +55,7 @@ async def ask(host: Host, service: Service, question: Question) -> None:
 
 def follows(service: Service) -> bool:
     spec, life = service.spec, service.life
-    at_rest = (State.DOWN,) if service.job is not None and spec.wanted else (State.READY, State.BACKOFF, State.STARTING)
+    at_rest = (State.DOWN,) if service.job is not None and spec.wanted else (State.READY, *PAUSED, State.STARTING)
     settled = life.state in at_rest and service.memory.record.choice is not None
     return spec.strategy is Strategy.AT_ONCE and not spec.ident.is_full and settled and not service.gone
 

@@ -27,7 +27,7 @@ from supervisor.drift import AGAIN, Finding, Kind, Outcome, Tries, judge, told
 from supervisor.journal import Level
 from supervisor.request import Request
 from supervisor.service.driver import Service
-from supervisor.service.events import UP, State
+from supervisor.service.events import PAUSED, UP, State
 
 if TYPE_CHECKING:
     from supervisor.host import Host
@@ -173,7 +173,7 @@ class Upkeep:
 
     def _asked_about(self, service: Service) -> Iterator[Finding]:
         """What only a person wants to know: a process that ended is heard of at once, and started again by its service's life."""
-        if service.spec.wanted and not service.gone and service.life.state is State.BACKOFF:
+        if service.spec.wanted and not service.gone and service.life.state in PAUSED:
             because = f"it is {service.life.state}: {service.life.because}"
             yield Finding(kind=Kind.PROCESS, subject=service.name, path="", outcome=Outcome.LEFT, because=because)
         elif service.life.state in UP and not service.at_rest:

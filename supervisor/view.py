@@ -33,6 +33,7 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "restarts": life.restarts,
         "failures": life.failures,
         "because": why(service),
+        "last_lines": list(service.last_lines),
         "degraded": "; ".join(troubles(service)) or None,
         "notice": (service.kit.account.notice or None) if service.kit is not None else None,
         "channel": spec.channel,
@@ -83,6 +84,11 @@ def no_check(state: State) -> Health:
     return Health.HEALTHY if state is State.READY else Health.UNKNOWN
 
 
+def told_of(lines: list[str]) -> list[str]:
+    """The last lines of a log as a part of a sentence; nothing where there are none."""
+    return [f"last lines: {' | '.join(lines)}"] if lines else []
+
+
 def why(service: Service) -> str:
     """The last reason, with what is not as it should be."""
     life = service.life
@@ -92,6 +98,7 @@ def why(service: Service) -> str:
         parts = [f"next run at {clock.stamp(service.job.next_run or 0.0)}; last: {last}"]
     if life.state is State.STARTING and service.waits_for:
         parts.append(f"not ready yet: {service.waits_for}")
+    parts += told_of(service.last_lines)
     parts += [f"degraded: {trouble}" for trouble in troubles(service)]
     return "; ".join(parts)
 

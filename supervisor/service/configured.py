@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from supervisor.census import ConfigReport, Outcome
 from supervisor.groups import NONE_YET, Document
-from supervisor.service.events import State
+from supervisor.service.events import PAUSED, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def report_of(standing: Standing, state: State, because: str, *, applied: int, a
     outcome, why = Outcome.PENDING, ""
     if standing.refused:
         outcome, why = Outcome.FAILED, standing.refused
-    elif state is State.BACKOFF:
+    elif state in PAUSED:
         outcome, why = Outcome.FAILED, f"it is {state}: {because}"
     elif state is State.WAITING and blocked:
         outcome, why = Outcome.ACCEPTED, blocked

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, Any, assert_never
 from hart import servicedir
 from hart.errors import InputError, NotFoundError, SteadError
 from hart.ident import Ident
-from hart.limits import HOOK_S, SHUTDOWN_TIMEOUT_S
+from hart.limits import HOOK_S, LOG_WORDS_LINE, SHUTDOWN_TIMEOUT_S
 from supervisor import clock
 from supervisor.attach import Exited
 from supervisor.census import Census, ConfigReport, Member
 from supervisor.gateway_view import clean, secret_texts
 from supervisor.groups import NONE_YET
 from supervisor.holder.protocol import Held
+from supervisor.logfile import last_words
+from supervisor.plain import one_line
 from supervisor.service import change, hooks, order
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import feed, outlook
 from supervisor.service.change import Act
 from supervisor.service.configured import Standing, report_of
 from supervisor.service.events import (
+    PAUSED,
     UP,
     BecameReady,
     CallOff,
@@ -59,7 +62,7 @@ from supervisor.service.spec import ServiceSpec
 from supervisor.service.state import Life
 from supervisor.service.watch import Watch
 from supervisor.service.work import Work
-from supervisor.view import no_check
+from supervisor.view import no_check, told_of
 
 if TYPE_CHECKING:
     from supervisor.host import Host
@@ -98,6 +101,8 @@ class Service:
         self.cfg: Mapping[str, Any] | None = None  # of the last rendering; of a process that was found running, before there is one
         self.fed: dict[str, tuple[Member, ...]] = {}  # the last good feeders of each bind
         self.degraded = ""  # why what runs is not what it should be
+        self.last_lines: list[str] = []  # of the log of what failed, while it waits to be started again
+        self._last_log = ""  # of what was started last
         self.hook_trouble = ""  # how the last reconfigure of this process failed
         self.waits_for = ""  # what the ready probe last said
         self.process = Process(host, spec.name)
@@ -153,7 +158,7 @@ class Service:
         before, self._sight = self._sight, self._see(census)
         if self._sight == before:
             return
-        if before is not None and before.documents != self._sight.documents and self.life.state is State.BACKOFF:
+        if before is not None and before.documents != self._sight.documents and self.life.state in PAUSED:
             self.tell(Event.RESTART, f"version {self.host.groups.version(self.spec.service_group)} of its configuration is tried at once")
         self.look_again()
 
@@ -258,7 +263,10 @@ class Service:
             case Proved():
                 self.memory.prove()
             case Report(state, because):
-                self.host.journal.write("service", self.name, because, state=str(state), release=str(self.release or ""))
+                self.last_lines = self._read_last_lines() if state in PAUSED else []
+                self.host.journal.write(
+                    "service", self.name, "; ".join([because, *told_of(self.last_lines)]), state=str(state), release=str(self.release or "")
+                )
             case _:
                 assert_never(effect)
 
@@ -358,6 +366,8 @@ class Service:
 
     async def _hook_work(self, name: str) -> None:
         number = self.work.number
+        if name == "init":
+            self._last_log = name
         outcome = await self.run_hook(name)
         event = ANSWERS.get(name) or (Event.INIT_OK if outcome.ok else Event.INIT_FAILED)
         self.answer(number, event, f"the {name} hook {outcome.because}")
@@ -394,6 +404,7 @@ class Service:
         assert rendering is not None
         self.process.expect()
         self.hook_trouble, self._found = "", False
+        self._last_log = "run"
         self.memory.save(
             release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
         )
@@ -470,6 +481,13 @@ class Service:
         """Begin an update: the next start takes the target, on trial."""
         self.memory.begin_trial(target)
         self.tell(Event.RESTART, because)
+
+    def _read_last_lines(self) -> list[str]:
+        """Of the process or init hook that failed; what they quote of a secret is cut out."""
+        if self.kit is None or not self._last_log:
+            return []
+        lines = last_words(self.kit.service_dir / "logs" / f"{self._last_log}.log")
+        return [one_line(line, LOG_WORDS_LINE) for line in clean(lines, secret_texts(self))]
 
     def _on_failure(self, because: str) -> None:
         if self.memory.give_up_trial(because):

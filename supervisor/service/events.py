@@ -20,9 +20,11 @@ class State(StrEnum):
     STOPPING = "stopping"  # the process was told to end
     FINISHING = "finishing"  # the process is gone, the post-stop hook runs
     BACKOFF = "backoff"  # failed; waits before it is started again
+    CRASH_LOOPING = "crash-looping"  # the same, after so many failures in a row that somebody should look
 
 
 UP = frozenset({State.STARTING, State.READY})
+PAUSED = frozenset({State.BACKOFF, State.CRASH_LOOPING})
 
 
 class Event(StrEnum):

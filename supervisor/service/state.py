@@ -9,7 +9,8 @@ Rules
 - A release is proved when it has served for a while without a break: what comes up and dies again is not good.
 - A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
 - A job is `running` from its process's start to its end, and then down: it is neither probed nor started again. Its time may be bounded.
-- What fails is started again after a wait (backoff.py); the first time, and after it had been up for a while, at once.
+- What fails is started again after a wait (backoff.py); the first time, and after it had been up for a while, at once. A few failures in
+  a row are a crash loop: a state of its own, that says what they have in common.
 - Whatever is under way is finished or called off before the next thing begins; what is wanted is remembered, never queued.
 - Every decision is reported with its reason; the last ones are kept and shown by `svc status`.
 
@@ -24,8 +25,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from types import MappingProxyType
 
-from hart.limits import BACKOFF_LIVED_S, KEPT_DECISIONS, KILL_AGAIN_S
-from supervisor.service.backoff import Backoff, wait_s
+from hart.limits import BACKOFF_LIVED_S, CRASH_LOOP_FAILURES, FAILURES_KEPT, KEPT_DECISIONS, KILL_AGAIN_S
+from supervisor.service.backoff import Backoff, Failure, cause, wait_s
 from supervisor.service.events import (
     BecameReady,
     CallOff,
@@ -68,6 +69,7 @@ class Life:
     deadline: float | None = None  # when tick() has something to do
     failed: bool = False  # the stop under way is a failure
     failures: int = 0  # in a row
+    row: deque[Failure] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))  # the last of them
     lived: bool = False  # the failure under way is the first in a row, of a process that had been up for a while
     restarts: int = 0
     again: bool = False  # a restart was asked for while the holder was starting it
@@ -134,7 +136,7 @@ class Life:
 
     def begin_again(self, happened: Happened) -> None:
         """A restart was asked for where nothing runs yet."""
-        self.failures = 0
+        self.forgive()
         self.emit(CallOff())
         self.begin_waiting(happened.because)
 
@@ -257,7 +259,8 @@ class Life:
             self.proved = True
             self.emit(Proved())
         if self.forgive_at is not None and self.now >= self.forgive_at:
-            self.forgive_at, self.failures = None, 0
+            self.forgive_at = None
+            self.forgive()
         self.watch_proof()
 
     def reconfigure(self, happened: Happened) -> None:
@@ -279,7 +282,8 @@ class Life:
         self.begin_drain(Happened(event=Event.DEADLINE, because=f"it ran longer than {self.plan.run_timeout_s:g} s"))
 
     def begin_restart(self, happened: Happened) -> None:
-        self.failed, self.failures = False, 0
+        self.failed = False
+        self.forgive()
         self.begin_drain(happened)
 
     def stop_wanted(self, happened: Happened) -> None:
@@ -348,7 +352,10 @@ class Life:
             self.begin_waiting(f"{because}; it had been up for a while, so it is started again at once")
             return
         delay = wait_s(self.backoff, self.failures, self.chance.random())
-        self.move(State.BACKOFF, f"{because}; failure {self.failures} in a row, next start in {delay:.1f} s")
+        if self.failures < CRASH_LOOP_FAILURES:
+            self.move(State.BACKOFF, f"{because}; failure {self.failures} in a row, next start in {delay:.1f} s")
+        else:
+            self.move(State.CRASH_LOOPING, f"{cause(self.failures, self.row)}; next start in {delay:.1f} s")
         self.deadline = self.now + delay
 
     def retry(self, _: Happened) -> None:
@@ -360,7 +367,13 @@ class Life:
         up_s = 0.0 if self.up_since is None else self.now - self.up_since
         self.lived = self.state is State.READY and self.failures == 0 and up_s >= min(BACKOFF_LIVED_S, self.backoff.cooldown_s)
         self.failed, self.failures = True, self.failures + 1
+        self.row.append(Failure(self.now, because))
         self.emit(Failed(because))
+
+    def forgive(self) -> None:
+        """The next failure is a first one."""
+        self.failures = 0
+        self.row.clear()
 
     def move(self, state: State, because: str) -> None:
         self.state, self.since, self.deadline = state, self.now, None
@@ -393,6 +406,12 @@ _ON_THE_WAY: dict[Event, Verb] = {
     Event.RESTART: Life.note_restart,
     Event.ATTACHED: Life.ignore,
 }
+
+_PAUSED: dict[Event, Verb] = {
+    Event.WANTED_DOWN: Life.cancel,
+    Event.DEADLINE: Life.retry,
+    Event.RESTART: Life.begin_again,
+} | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.ATTACHED)
 
 TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
     {
@@ -456,7 +475,7 @@ TABLE: Mapping[State, Mapping[Event, Verb]] = MappingProxyType(
         State.FINISHING: _ON_THE_WAY
         | {Event.POST_STOP_ENDED: Life.finish}
         | ignored(*_LATE_WORK, *_LATE_PROCESS, *_LATE_WATCH, Event.PRE_STOP_ENDED, Event.DEADLINE),
-        State.BACKOFF: {Event.WANTED_DOWN: Life.cancel, Event.DEADLINE: Life.retry, Event.RESTART: Life.begin_again}
-        | ignored(*_LATE_WORK, *_LATE_HOOKS, *_LATE_PROCESS, *_LATE_WATCH, Event.WANTED_UP, Event.ATTACHED),
+        State.BACKOFF: _PAUSED,
+        State.CRASH_LOOPING: _PAUSED,
     }
 )

@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from hart.errors import ConfigError, ConflictError, FormatError, NotFoundError, 
 from hart.ident import Ident
 from hart.root import Root
 from tests.supervisor.workshop import DEFAULT, RECONFIGURE, SERVICE_TOML, config, lay_package, supervised
+from tests.supervisor.workshop_depot import STEAD
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +72,24 @@ def test_a_crash_is_restarted_with_backoff_on_the_same_release(root: Root) -> No
         assert (row["release"], row["restarts"], row["failures"]) == (WEB, 1, 1)
         assert any("ended by SIGKILL" in line["because"] and line["state"] == "backoff" for line in row["why"])
         assert host.load("t/web", force=True)["release"] == WEB_2, "an explicit load does take it"
+
+
+def test_a_crash_loop_says_how_often_and_what_the_service_said_last(root: Root) -> None:
+    """At three in the morning the reason is in `svc status`, and no secret is."""
+    run = "#!/bin/sh\necho token {{cfg.password}}; echo no route to the database >&2; exit 3\n"
+    default = f'{DEFAULT}password = "hunter2-the-secret"\n'
+    lay_package(root, WEB, files={"hooks/run": run, "default.toml": default, "config.schema.json": SCHEMA})
+    with supervised(root) as host:
+        host.load("t/web", wait_s=0)
+        host.until("it crash-loops", lambda: host.row("web")["state"] == "crash-looping")
+        row = host.row("web")
+        assert "exited with code 3, " in row["because"]
+        assert row["last_lines"][-1] == "no route to the database"
+        assert "no route to the database" in row["because"]
+        assert row["last_lines"][-2].startswith("token ")
+        told = subprocess.run([STEAD, "why", "web", "--root", str(root.path)], capture_output=True, text=True, check=True).stdout
+        assert "no route to the database" in told
+        assert "hunter2" not in f"{row}{told}{host.log()}"
 
 
 def test_a_killed_supervisor_leaves_the_service_alone_and_finds_it_again(root: Root) -> None:

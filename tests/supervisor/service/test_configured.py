@@ -34,6 +34,7 @@ AS_IT_SHOULD_BE: dict[str, Any] = {"applied": 7, "acted_on": True, "blocked": ""
         (SEVEN, State.WAITING, {}, Outcome.PENDING, ""),
         (SEVEN, State.WAITING, {"blocked": "nobody runs redis.default"}, Outcome.ACCEPTED, "nobody runs redis.default"),
         (SEVEN, State.BACKOFF, {}, Outcome.FAILED, "it is backoff: it is so"),
+        (SEVEN, State.CRASH_LOOPING, {}, Outcome.FAILED, "it is crash-looping: it is so"),
         (REFUSED, State.READY, {"applied": 6}, Outcome.FAILED, "does not fit"),
         (REFUSED, State.WAITING, {"applied": 6, "blocked": "x"}, Outcome.FAILED, "does not fit"),
         (WAITS, State.READY, {"acted_on": False}, Outcome.ACCEPTED, "has lost bind redis"),

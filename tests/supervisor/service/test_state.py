@@ -176,9 +176,9 @@ def test_a_crash_backs_off_and_a_long_life_is_forgiven() -> None:
     """The wait doubles from failure to failure; after the cooldown the next failure is a first one."""
     story = Story(PROBED).up()
     waits = []
-    for _ in range(3):
+    for state in (State.BACKOFF, State.BACKOFF, State.CRASH_LOOPING):
         story.hear(Event.EXITED, because="exited with code 1")
-        assert story.life.state is State.BACKOFF
+        assert story.life.state is state
         assert story.life.deadline is not None
         waits.append(story.life.deadline - story.now)
         assert story.wait(waits[-1]) == [Prepare()]
@@ -186,9 +186,37 @@ def test_a_crash_backs_off_and_a_long_life_is_forgiven() -> None:
             story.hear(event)
     assert 0.5 <= waits[0] <= 1 < waits[1] <= 2 < waits[2] <= 4
     assert story.life.failures == 3
+    assert f"exited with code 1, 3 times in {sum(waits[:2]):.0f} s" in [each.because.split(";")[0] for each in story.life.decisions]
     story.wait(300)
     assert story.life.failures == 0
     assert "exited with code 1" in [decision.because.split(";")[0] for decision in story.life.decisions]
+
+
+def test_a_crash_loop_ends_with_a_restart_that_was_asked_for() -> None:
+    """Somebody has changed something: the next failure is a first one, of a new row."""
+    story = Story(PROBED).up()
+    for _ in range(3):
+        story.hear(Event.EXITED, because="exited with code 1")
+        before = story.life.state
+        story.hear(Event.RESTART if story.life.failures == 3 else Event.DEADLINE, because="asked for")
+        for event in (Event.PREPARED, Event.STARTED, Event.READY_OK):
+            story.hear(event)
+    assert before is State.CRASH_LOOPING
+    story.hear(Event.EXITED, because="exited with code 2")
+    assert (story.life.state, story.life.failures) == (State.BACKOFF, 1)
+
+
+def test_a_service_that_crash_loops_can_be_stopped() -> None:
+    story = Story(PROBED).up()
+    for _ in range(3):
+        story.hear(Event.EXITED, because="exited with code 1")
+        story.hear(Event.DEADLINE)
+        for event in (Event.PREPARED, Event.STARTED):
+            story.hear(event)
+    story.hear(Event.EXITED, because="exited with code 1")
+    assert story.life.state is State.CRASH_LOOPING
+    story.hear(Event.WANTED_DOWN, because="stop was asked for")
+    assert story.life.state is State.DOWN
 
 
 def test_what_had_been_up_for_a_while_is_started_again_at_once_and_only_the_first_time() -> None:
