@@ -13,8 +13,10 @@ import errno
 import json
 import os
 import random
+import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +36,7 @@ from hart.limits import CHUNK, DEPOT_ANSWER_MAX, DEPOT_CONNECT_S, DEPOT_READ_S, 
 ACCEPTED = f"application/json, {routes.PROBLEM_JSON}, */*"
 Retrying = Callable[[SteadError, float], None]  # told before each further try: why, and after how many seconds
 Sleep = Callable[[float], Awaitable[None]]
+ROUNDS = 100  # of the loop, for a connection that was given up to be closed; it takes three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class Transport:
         self._sleep = sleep
         self._retrying = retrying
         self._session: aiohttp.ClientSession | None = None
+        self.sockets = weakref.WeakSet[socket.socket]()
         _demand_url(base, "the depot's URL")
         if proxy is not None:
             _demand_url(proxy, "the proxy's URL")
@@ -99,6 +103,7 @@ class Transport:
         pace = self.pace
         timeout = aiohttp.ClientTimeout(total=pace.request_s, connect=pace.connect_s, sock_connect=pace.connect_s, sock_read=pace.read_s)
         self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=self._socket),
             headers=self._headers,
             auto_decompress=False,
             trust_env=False,
@@ -108,9 +113,23 @@ class Transport:
         )
 
     async def close(self) -> None:
+        """No connection is left, nor one that still holds what a refused upload had not sent: that is given up."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        for left in [each for each in self.sockets if each.fileno() >= 0]:
+            with suppress(OSError):  # the other side was first
+                left.shutdown(socket.SHUT_RDWR)
+            for _ in range(ROUNDS):  # its transport sees the end in the loop's next rounds, and closes it
+                if left.fileno() < 0:
+                    break
+                await asyncio.sleep(0)
+
+    def _socket(self, address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, object]) -> socket.socket:
+        made = socket.socket(*address[:3])
+        made.setblocking(False)
+        self.sockets.add(made)
+        return made
 
     async def ask(self, question: Question) -> Answer:
         """One request with its tries."""

@@ -12,11 +12,11 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot import records
+from depot import records, routes
 from depot.client import Depot
 from depot.download import Caps
 from depot.retry import Backoff, too_slow
-from depot.transport import Pace
+from depot.transport import Pace, Question, Transport
 from hart.errors import (
     ConflictError,
     DeniedError,
@@ -165,6 +165,44 @@ async def test_a_depot_that_answers_about_another_package_is_refused(simulator: 
     async with Clientele(simulator).client() as depot:
         with pytest.raises(TrustError, match="evil/app"):
             await depot.latest(Ident.parse("acme/app"), channel="stable", target=TARGET)
+
+
+@pytest.mark.asyncio
+async def test_an_upload_that_was_refused_half_way_leaves_no_connection(tmp_path: Path) -> None:
+    """The answer comes before the body has gone out, and nobody reads the rest."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await over.wait()
+        writer.transport.abort()
+
+    over = asyncio.Event()
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(50_000_000)  # more than any buffer on the way
+    question = Question(thing="it", route=routes.CHANNEL_LATEST, parts={"origin": "acme", "channel": "stable", "name": "app"}, query={})
+    transport = Transport(
+        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        {},
+        proxy=None,
+        pace=Pace(),
+        chance=random.Random(1),
+        sleep=asyncio.sleep,
+        retrying=lambda _error, _wait_s: None,
+    )
+    transport.open()
+    try:
+        with pytest.raises(LimitError):
+            await transport.send_file(question, large, lambda _sent, _size: None)
+        (left,) = transport.sockets
+        assert left.fileno() >= 0
+    finally:
+        await transport.close()
+        over.set()
+        server.close()
+    assert left.fileno() < 0
 
 
 STATUSES = [
