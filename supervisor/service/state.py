@@ -127,6 +127,7 @@ class Life:
 
     def begin(self, happened: Happened) -> None:
         self.wanted = True
+        self.forgive()
         self.begin_waiting(happened.because)
 
     def begin_waiting(self, because: str) -> None:

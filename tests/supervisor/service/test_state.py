@@ -206,7 +206,7 @@ def test_a_crash_loop_ends_with_a_restart_that_was_asked_for() -> None:
     assert (story.life.state, story.life.failures) == (State.BACKOFF, 1)
 
 
-def test_a_service_that_crash_loops_can_be_stopped() -> None:
+def test_a_service_that_crash_loops_can_be_stopped_and_begun_anew() -> None:
     story = Story(PROBED).up()
     for _ in range(3):
         story.hear(Event.EXITED, because="exited with code 1")
@@ -217,6 +217,8 @@ def test_a_service_that_crash_loops_can_be_stopped() -> None:
     assert story.life.state is State.CRASH_LOOPING
     story.hear(Event.WANTED_DOWN, because="stop was asked for")
     assert story.life.state is State.DOWN
+    story.hear(Event.WANTED_UP, because="start was asked for")
+    assert (story.life.state, story.life.failures) == (State.WAITING, 0), "a person has begun anew"
 
 
 def test_what_had_been_up_for_a_while_is_started_again_at_once_and_only_the_first_time() -> None:
