@@ -82,7 +82,7 @@ def status(name: str | None, root: str | None, wait_s: float | None, as_json: bo
         show_rows(rows, COLUMNS, as_json=as_json, empty="no services are loaded; load one: stead svc load ORIGIN/NAME")
         return
     (row,) = rows
-    row.pop("last_lines")  # they stand in the reason
+    row.pop("last_lines", None)  # they stand in the reason; an older supervisor has none
     why = [f"{line['at']}  {line['state']}: {line['because']}" for line in row["why"]]
     hooks = [f"{hook}: {because}" for hook, because in row["hooks"].items()]
     runs = {"runs": [f"{run['ended'] or run['began'] or 'now'}  {run['outcome']}: {run['because']}" for run in row.get("runs", [])]}

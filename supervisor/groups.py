@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hart.errors import ConflictError, FormatError, InputError, LimitError, NotFoundError
+from hart.errors import FormatError, InputError, LimitError, NotFoundError
 from hart.limits import GROUP_BY_MAX, GROUP_CONFIG_MAX, GROUP_WHY_MAX, RING_CONFIG_KEPT, RING_CONFIG_MAX, RING_GENERATION_MAX
 from hart.toml import loads
 from hart.wire import decode, encode
@@ -135,14 +135,3 @@ class Groups:
         whole = len(documents) < RING_CONFIG_KEPT and (not documents or least == NONE_YET)
         found: list[Document | None] = [document for document in documents if document.version >= least] or [*documents[:1]]
         return [*found, None] if whole else found
-
-    def check_next(self, group: Group, version: int) -> None:
-        """ConflictError unless the version is greater than the one that counts."""
-        current = self.version(group)
-        if version <= current:
-            raise ConflictError(
-                f"configuration {version} of {group}",
-                f"is not newer than version {current}, which counts now",
-                next=f"apply it as version {current + 1}, or without a version",
-                current=current,
-            )

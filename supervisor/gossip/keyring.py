@@ -46,7 +46,6 @@ class Reason(StrEnum):
     TAG = "tag"  # altered, or not sealed with the key that it names
     SHAPE = "shape"  # not a message
     REPLAY = "replay"
-    SENDER = "sender"
     RECEIVER = "receiver"  # meant for another member
 
 

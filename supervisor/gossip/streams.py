@@ -215,8 +215,3 @@ class Streams:
         for stream in self._open.values():
             stream.until += by_s
         self.next += by_s
-
-    def end_ping(self, seq: int) -> None:
-        """Its probe is over."""
-        for stream in [each for each in self._open.values() if each.purpose is Purpose.PING and each.seq == seq]:
-            self.close(stream.number)

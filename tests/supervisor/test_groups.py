@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hart.errors import ConflictError, FormatError, InputError, LimitError, NotFoundError
+from hart.errors import FormatError, InputError, LimitError, NotFoundError
 from hart.limits import GROUP_CONFIG_MAX, RING_CONFIG_KEPT, RING_CONFIG_MAX
 from hart.wire import encode
 from supervisor.groups import Document, Groups, key_of, parse_document, read
@@ -27,9 +27,6 @@ def test_the_newest_document_counts_and_the_last_ones_are_kept() -> None:
     assert groups.names() == ["web.default"]
     with pytest.raises(NotFoundError, match="kept: 4, 5"):
         groups.at(WEB, 3)
-    with pytest.raises(ConflictError) as caught:
-        groups.check_next(WEB, 14)
-    assert caught.value.data == {"current": 14}
 
 
 def test_a_document_survives_the_ring() -> None:
