@@ -99,6 +99,9 @@ class Service:
     group: str = "hab"
     stop_signal: str | None = None
     stop_timeout_s: int | None = None
+    new_privileges: bool = False
+    private_tmp: bool = False
+    limits: dict[str, int | float | str] = field(default_factory=dict)  # as in service.toml
     ready: Probe | None = None
     health: Probe | None = None
 

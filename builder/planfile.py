@@ -15,6 +15,7 @@ from builder.keylines import KeyPath, key_lines, line_of
 from builder.plan import SIGNALS, Pin, Plan, Probe, ProbeKind, Problem, Scheme, Service, Source, StepTexts, WheelOrSdist, cross_check
 from builder.reading import TableReader
 from hart import bundle
+from hart.containment import LIMITS, amount
 from hart.errors import FormatError, LimitError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION
 from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX
@@ -49,7 +50,8 @@ PLACES = {
         ("name", "version", "origin", "description", "license", "upstream_url", "maintainer", "deps", "build_deps", "bin_dirs", "lib_dirs",
          "include_dirs", "pconfig_dirs", "interpreters"), "below [package]"),
     **dict.fromkeys(("prepare", "build", "check", "install"), "below [steps]"),
-    **dict.fromkeys(("run", "user", "group", "stop_signal", "stop_timeout_s"), "below [service]"),
+    **dict.fromkeys(("run", "user", "group", "stop_signal", "stop_timeout_s", "new_privileges", "private_tmp"), "below [service]"),
+    **dict.fromkeys(LIMITS, "in a table of its own, [service.limits]"),
     **dict.fromkeys(("ready", "health"), "in a table of its own, [service.ready] or [service.health]"),
     **dict.fromkeys(("url", "file", "pypi", "npm", "debian", "sha256", "unpack", "strip", "filename", "into"), "below [[source]]"),
     "format": "below a [[source]] with pypi", "debian_file": "below a [[source]] with debian", "schema": "below [config]",
@@ -271,11 +273,34 @@ def read_service(reader: TableReader) -> Service:
         group=reader.take_text("group", pattern=ACCOUNT, what="a group name") or user or "hab",
         stop_signal=signal,
         stop_timeout_s=reader.take_whole("stop_timeout_s", 0, 86_400),
+        new_privileges=reader.take("new_privileges", bool, default=False),
+        private_tmp=reader.take("private_tmp", bool, default=False),
+        limits=read_limits(reader),
         ready=read_probe(reader, "ready", READY_NUMBERS),
         health=read_probe(reader, "health", HEALTH_NUMBERS),
     )
     reader.finish()
     return service
+
+
+def read_limits(service: TableReader) -> dict[str, int | float | str]:
+    """[service.limits]: each amount as it is written, if it is one."""
+    limits: dict[str, int | float | str] = {}
+    reader = service.take_table("limits")
+    for name in LIMITS:
+        if not reader.has(name):
+            reader.known.add(name)
+            continue
+        value = reader.take(name, object, None)
+        try:
+            amount(name, value, thing="")
+        except FormatError as error:
+            reader.problem(name, error.cause)
+        else:
+            assert isinstance(value, (int, float, str))
+            limits[name] = value
+    reader.finish()
+    return limits
 
 
 def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Probe | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +40,19 @@ def make_directories(service: Path, account: Account) -> None:
                 os.chown(made, account.uid, account.gid)
             made.chmod(mode)  # whatever the umask says
             made.rename(path)
+
+
+def fresh_tmp(service: Path, account: Account) -> Path:
+    """An empty directory for temporary files that nobody but the service's user may enter; what an earlier start left there goes."""
+    path = service / "tmp"
+    with storage(path):
+        if path.is_symlink() or path.exists():
+            shutil.rmtree(path)  # follows no link, also while somebody puts some there
+        path.mkdir(0o700)
+        if account.uid is not None and account.gid is not None:
+            os.chown(path, account.uid, account.gid)
+        path.chmod(0o700)
+    return path
 
 
 def missing_directories(service: Path) -> list[str]:

@@ -32,6 +32,7 @@ class Exited:
     code: int | None
     signal: int | None
     unknown: bool
+    cause: str = ""  # what the kernel knows beyond that: out of memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,11 @@ class Lost:
     cause: str
 
 
+def exit_of(held: Held) -> Exited:
+    """The end of a process that had ended before anybody listened."""
+    return Exited(service=held.service, start_id=held.start_id, code=held.code, signal=held.signal, unknown=held.unknown, cause=held.cause)
+
+
 HolderEvent = Exited | StopRequested | Lost
 
 
@@ -58,6 +64,7 @@ class HolderInfo:
     version: int
     boot_id: str
     pid: int
+    containment: str = ""  # what it holds services together with
 
 
 class HolderClient:
@@ -90,7 +97,12 @@ class HolderClient:
     async def hello(self) -> HolderInfo:
         reply = await self._ask("hello")
         with _understood():
-            info = HolderInfo(version=int(reply["version"]), boot_id=str(reply["boot_id"]), pid=int(reply["pid"]))
+            info = HolderInfo(
+                version=int(reply["version"]),
+                boot_id=str(reply["boot_id"]),
+                pid=int(reply["pid"]),
+                containment=str(reply.get("containment", "")),
+            )
         if info.version != protocol.VERSION:
             raise UnavailableError("holder", f"speaks version {info.version}, not {protocol.VERSION}", next="restart it: stead sup term")
         self.info = info
@@ -250,6 +262,7 @@ def to_event(message: Mapping[str, Any]) -> HolderEvent | None:
                 code=code,
                 signal=signum,
                 unknown=message["unknown"] is True,
+                cause=str(message.get("cause", "")),
             )
         case "stop":
             return StopRequested(reason=str(message["reason"]))

@@ -249,6 +249,7 @@ def supervisor_facts(settings: Settings) -> dict[str, Any]:
     return {
         "supervisor": found["version"],
         "holder_pid": found["holder_pid"],
+        "containment": str(found.get("containment", "")),
         "own_pids": frozenset({found["pid"], found["holder_pid"]}),
         "complaints": tuple(found["complaints"]),
     }

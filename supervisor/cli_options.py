@@ -68,6 +68,18 @@ def load_options(command: F) -> F:
         seconds("--run-timeout", "run_timeout_s", "Stop a job's run after this.", least=0.1),
         seconds("--health-check-interval", "health_check_interval_s", "Between health checks.", least=0.1),
         seconds("--shutdown-timeout", "shutdown_timeout_s", "Between the shutdown signal and KILL."),
+        click.option(
+            "--limit",
+            "limits",
+            multiple=True,
+            metavar="NAME=AMOUNT",
+            help="memory=512MiB, cpu=1.5, pids=200, nofile=4096, core=0; may be repeated; NAME= for the package's own.",
+        ),
+        click.option(
+            "--new-privileges/--no-new-privileges",
+            default=None,
+            help="Whether what it executes may gain privileges, as sudo [as the package says].",
+        ),
         click.option("--config-from", type=folder, help="Development: take hooks and config from this folder."),
     ]
     for option in reversed(options):

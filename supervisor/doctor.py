@@ -82,6 +82,7 @@ class Facts:
     subreaper: bool | None = None
     cgroup: str = ""  # v2, hybrid, v1, or nothing
     cgroup_writable: bool | None = None
+    containment: str = ""  # what the running holder says that it holds services together with
     socket_path: str = ""
     ports: tuple[Port, ...] = ()
     key_cache: str = ""
@@ -174,7 +175,9 @@ def kernel(facts: Facts) -> Iterator[Finding]:
         groups = "" if facts.kernel >= (6, 9) else "; groups are signalled by number, which 6.9 makes needless"
         yield Finding("kernel", Level.OK, f"{release}, with pidfd and subreaper{groups}")
     less = "without one, a process that leaves its session and clears its environment escapes its service's stop; no memory or cpu limits"
-    if not facts.cgroup:
+    if facts.containment and not facts.containment.startswith("session only"):
+        yield Finding("cgroups", Level.OK, f"the holder uses {facts.containment}")
+    elif not facts.cgroup:
         yield Finding("cgroups", Level.WARN, "there are none", less, "mount -t cgroup2 none /sys/fs/cgroup")
     elif facts.cgroup_writable:
         yield Finding("cgroups", Level.OK, f"{facts.cgroup}, and ours to divide")

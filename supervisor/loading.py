@@ -7,10 +7,11 @@ fit, its configuration its schema, and it must not wait for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from hart.containment import LIMITS, amount
 from hart.errors import ConflictError, FormatError
 from hart.ident import Ident
 from hart.installed import InstalledPackage
@@ -123,4 +124,29 @@ def with_options(spec: ServiceSpec, options: Request) -> ServiceSpec:
     for key in ("shutdown_timeout_s", "health_check_interval_s", "run_timeout_s"):
         if key in given:
             changes[key] = float(options.number(key, 0))
-    return replace(spec, **changes)
+    return replace(spec, **changes, **containment_changes(spec, options))
+
+
+def containment_changes(spec: ServiceSpec, options: Request) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if "limits" in options.fields:
+        changes["limits"] = limits_with(spec.limits, options.texts("limits"))
+    if "new_privileges" in options.fields:
+        changes["new_privileges"] = options.flag("new_privileges")
+    return changes
+
+
+def limits_with(before: Mapping[str, float], given: Sequence[str]) -> dict[str, float]:
+    """The limits with `NAME=AMOUNT`, or without one for `NAME=`; FormatError."""
+    limits = dict(before)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise FormatError(f"limit {text!r}", "is not NAME=AMOUNT", next="for example --limit memory=512MiB")
+        if value:
+            limits[name] = amount(name, value, thing=f"limit {text!r}")
+        elif name in LIMITS:
+            limits.pop(name, None)
+        else:
+            raise FormatError(f"limit {text!r}", f"{name!r} is not a limit", next=f"one of {', '.join(LIMITS)}")
+    return limits

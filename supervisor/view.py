@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hart.containment import shown
 from supervisor import clock
 from supervisor.service.events import Health, State
 from supervisor.service.job import told
@@ -36,6 +37,8 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
         "last_lines": list(service.last_lines),
         "degraded": "; ".join(troubles(service)) or None,
         "notice": (service.kit.account.notice or None) if service.kit is not None else None,
+        "containment": contained(service),
+        "less": list(service.process.less),
         "channel": spec.channel,
         "strategy": str(spec.strategy),
         "update": service.memory.update_note or None,
@@ -52,6 +55,14 @@ def row(service: Service, at: Callable[[float], float]) -> dict[str, Any]:
             {"at": clock.stamp(at(decision.at)), "state": str(decision.state), "because": decision.because} for decision in life.decisions
         ],
     }
+
+
+def contained(service: Service) -> str | None:
+    """What its process is held by and may use, as it was started."""
+    if service.process.pid is None or service.kit is None:
+        return None
+    limits = ", ".join(f"{name} {shown(name, number)}" for name, number in sorted(service.kit.containment.limits.items()))
+    return f"{service.process.containment or 'session only: an older holder started it'}; {limits}"
 
 
 def between_runs(service: Service) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from hart.limits import HOLDER_SERVICES, LOG_PIPE, LOG_REST_S
 from supervisor.holder import procfs
+from supervisor.holder.cgroup import Site
 from supervisor.holder.logpipe import LogPipe, make_pipe
 from supervisor.holder.loop import Loop
 from supervisor.holder.process import GONE, Process, adopt
@@ -32,10 +33,11 @@ class Keeper:
     """`tell` gets every `exited` event, `say` what a person should read."""
 
     def __init__(
-        self, registry: Registry, loop: Loop, boot_id: str, tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]
+        self, registry: Registry, loop: Loop, site: Site, boot_id: str, tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]
     ) -> None:
         self._registry = registry
         self._loop = loop
+        self._site = site
         self._boot_id = boot_id
         self._tell = tell
         self._say = say
@@ -53,6 +55,7 @@ class Keeper:
                 self._remove_orphans(service, record)
             else:
                 self._adopt(service, process)
+        self._site.tidy(path for process in self._processes.values() for path in process.record.groups)
 
     def known(self) -> set[int]:
         """Our own children whose status somebody waits for."""
@@ -79,7 +82,9 @@ class Keeper:
         request = replace(request, env={**request.env, procfs.MARK: start_id})
         records: list[Record] = []
 
-        def commit(pid: int, start_time: int) -> None:
+        group, missing = self._site.make(f"{service}.{start_id[:12]}", request.limits)
+
+        def commit(pid: int, start_time: int, less: list[str]) -> None:
             held = Held(
                 service=service,
                 start_id=start_id,
@@ -88,19 +93,24 @@ class Keeper:
                 start_time=start_time,
                 started_at=started_at,
                 running=True,
+                containment=self._site.describe(),
+                less=[*missing, *less],
             )
-            records.append(Record(held=held, log=request.log, log_rate=request.log_rate, log_keep=request.log_keep, argv=request.argv))
+            record = Record(held=held, log=request.log, log_rate=request.log_rate, log_keep=request.log_keep, argv=request.argv)
+            records.append(replace(record, groups=list(group.paths)))
             self._registry.save(records[0])
 
         try:
             pipe = make_pipe(request.log, request.uid, request.gid)
             log = LogPipe(request.log, rate=request.log_rate, keep=request.log_keep)
         except OSError as error:
+            group.remove()
             raise RefusedError(f"log {request.log}: {error.strerror}") from error
         try:
-            _, pidfd = spawn(request, commit, pipe=pipe)
+            _, pidfd = spawn(request, commit, pipe=pipe, groups=group.paths)
         except SpawnError as error:
             log.close()
+            group.remove()
             with suppress(OSError):  # a record whose process is gone is dropped by the next holder as well
                 self._registry.drop(service)
             raise RefusedError(str(error)) from error
@@ -137,6 +147,7 @@ class Keeper:
                 self._ended(service)
             with suppress(RefusedError):
                 self._drop(service, process)
+        self._site.close()
 
     def _hold(self, service: str, process: Process, log: LogPipe | None) -> None:
         self._processes[service] = process
@@ -170,6 +181,7 @@ class Keeper:
                 "code": held.code,
                 "signal": held.signal,
                 "unknown": held.unknown,
+                "cause": held.cause,
             }
         )
 
@@ -192,6 +204,7 @@ class Keeper:
     def _adopt(self, service: str, process: Process) -> None:
         held = process.record.held
         process.record = as_adopted(process.record)
+        process.group.thaw()
         log = None
         if held.running and process.record.log is not None:
             try:
@@ -208,5 +221,6 @@ class Keeper:
                 self._processes[service] = left  # a start must not pass it by
                 self._say(f"{service}: what it left behind does not die: pid {', '.join(map(str, pids))}")
                 return
+            left.release()
         self._registry.drop(service)
         self._say(f"{service}: ended while no holder was there (pid {record.held.pid} is gone or another's)")

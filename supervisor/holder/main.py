@@ -29,6 +29,7 @@ from typing import Any
 from hart.errors import ConflictError, FormatError, SteadError, StorageError, UsageError
 from hart.limits import HOLDER_GRACE_S, HOLDER_LOCK_S, HOLDER_STOP_S, SUPERVISOR_LEAVES_S
 from supervisor.holder import procfs, protocol
+from supervisor.holder.cgroup import find_site
 from supervisor.holder.doorway import Doorway
 from supervisor.holder.keeper import Keeper, RefusedError
 from supervisor.holder.loop import Loop
@@ -49,7 +50,8 @@ class Holder:
         self._catch_signals()
         self._boot_id = procfs.boot_id()
         registry = Registry(state)
-        self._keeper = Keeper(registry, self._loop, self._boot_id, self._tell, say)
+        self._site = find_site(state)
+        self._keeper = Keeper(registry, self._loop, self._site, self._boot_id, self._tell, say)
         self._overseer = Overseer(registry, self._loop, self._boot_id, argv, self._supervisor_died, say)
         self._keeper.adopt_all()
         self._doorway = Doorway(f"{state}/holder.sock", self._loop, self._answer, self._greeting, say)
@@ -123,7 +125,7 @@ class Holder:
     def _carry_out(self, kind: str, message: dict[str, Any]) -> dict[str, Any]:
         match kind:
             case "hello":
-                return {"version": protocol.VERSION, "boot_id": self._boot_id, "pid": os.getpid()}
+                return {"version": protocol.VERSION, "boot_id": self._boot_id, "pid": os.getpid(), "containment": self._site.describe()}
             case "attached":
                 self._overseer.note_attached()
                 return {}

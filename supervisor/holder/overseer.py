@@ -115,7 +115,7 @@ class Overseer:
         request = StartRequest(argv=self._argv, env={**self._env, procfs.MARK: start_id}, cwd=".", log="", umask=_umask())
         records: list[Record] = []
 
-        def commit(pid: int, start_time: int) -> None:
+        def commit(pid: int, start_time: int, _: list[str]) -> None:
             held = Held(
                 service=NAME,
                 start_id=start_id,

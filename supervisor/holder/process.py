@@ -3,8 +3,8 @@
 Rules:
 - Identity is (boot id, pid, start time), checked after a pidfd holds the process. A record that does not match is never signalled.
 - Our own dead child stays a zombie until `release`: so its pid, group and session cannot be anybody else's while we may signal them.
-- What a dead main process left behind is what carries its start id in the environment, and for our own child its group and session too.
-  Nothing else is ever signalled. A process that leaves both and clears its environment gets away; only a cgroup would hold it.
+- What a dead main process left behind is who is in its cgroup. Without one it is what carries its start id in the environment, and for our
+  own child its group and session too: a process that leaves both and clears its environment gets away. Nothing else is ever signalled.
 Not here: when to do which (`keeper.py`).
 """
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from hart.limits import HOLDER_SWEEP_S
 from supervisor.holder import procfs
+from supervisor.holder.cgroup import Group
 from supervisor.holder.registry import Record, as_ended
 
 GONE = -1
@@ -31,6 +32,10 @@ class Process:
     record: Record
     pidfd: int
     ours: bool
+
+    @property
+    def group(self) -> Group:
+        return Group(self.record.groups)
 
     @property
     def pid(self) -> int:
@@ -47,7 +52,10 @@ class Process:
             status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) if self.ours else None
             if status is not None:
                 code, signum = (status.si_status, None) if status.si_code == os.CLD_EXITED else (None, status.si_status)
-        self.record = as_ended(self.record, code=code, signal=signum)
+        cause = self.group.oom()
+        if cause and signum != signal.SIGKILL:
+            cause = f"the kernel had killed one of its processes: {cause}"
+        self.record = as_ended(self.record, code=code, signal=signum, cause=cause)
 
     def send(self, signum: int, *, group: bool) -> bool:
         """Signal it while it runs, or after its end with `group` what it left behind. False when nothing was there."""
@@ -55,11 +63,17 @@ class Process:
             return group and sum(procfs.send(pid, signum, self._is_left) for pid in self.left_behind()) > 0
         if not group:
             return _send(self.pidfd, signum)
-        return self._send_group(signum)
+        sent = self._send_group(signum)
+        if signum == signal.SIGKILL:
+            self.group.kill()  # also who has left the session
+        return sent
 
     def left_behind(self) -> list[int]:
         """Pids of living processes that the dead main process left."""
-        return procfs.living(self._is_left)
+        pids = self.group.pids()
+        if pids is None:
+            return procfs.living(self._is_left)
+        return [pid for pid in pids if (found := procfs.stat(pid)) and not found.dead]
 
     def sweep(self) -> list[int]:
         """Kill the process and all that it left, and wait a moment for it to be gone. Returns the pids that would not die."""
@@ -67,8 +81,11 @@ class Process:
             self._send_group(signal.SIGKILL)
         until = time.monotonic() + HOLDER_SWEEP_S
         while left := self.left_behind():
-            for pid in left:
-                procfs.send(pid, signal.SIGKILL, self._is_left)
+            if self.group.pids() is not None:
+                self.group.kill()
+            else:
+                for pid in left:
+                    procfs.send(pid, signal.SIGKILL, self._is_left)
             if time.monotonic() > until:
                 return left
             time.sleep(0.002)
@@ -76,6 +93,7 @@ class Process:
 
     def release(self) -> None:
         """Reap it and let go: from here on its pid may be anybody's."""
+        self.group.remove()
         if self.pidfd == GONE:
             return
         if self.ours:
@@ -85,6 +103,8 @@ class Process:
         self.pidfd, self.ours = GONE, False
 
     def _is_left(self, found: procfs.Stat) -> bool:
+        if self.record.groups and self.group.holds(found.pid):
+            return True
         if found.start_time < self.record.held.start_time:
             return False
         reserved = self.ours or self.running

@@ -42,12 +42,12 @@ def parse_stat(line: bytes) -> Stat:
 
 def stat(pid: int) -> Stat | None:
     """None when there is no such process."""
-    data = _read(f"/proc/{pid}/stat")
+    data = read(f"/proc/{pid}/stat")
     return parse_stat(data) if data else None
 
 
 def boot_id() -> str:
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def processes() -> Iterator[int]:
@@ -57,7 +57,7 @@ def processes() -> Iterator[int]:
 def children() -> list[int]:
     """Pids of our own children, dead or alive."""
     me = os.getpid()
-    data = _read(f"/proc/{me}/task/{me}/children")
+    data = read(f"/proc/{me}/task/{me}/children")
     if data:
         return [int(pid) for pid in data.split()]
     return [pid for pid in processes() if (found := stat(pid)) and found.ppid == me]  # kernels without CONFIG_PROC_CHILDREN; or none
@@ -80,7 +80,7 @@ def living(belongs: Callable[[Stat], bool]) -> list[int]:
 
 def carries(pid: int, start_id: str) -> bool:
     """Whether a process was started, at whatever distance, by the start with this id."""
-    return f"{MARK}={start_id}".encode() in _read(f"/proc/{pid}/environ").split(b"\0")
+    return f"{MARK}={start_id}".encode() in read(f"/proc/{pid}/environ").split(b"\0")
 
 
 def send(pid: int, signum: int, belongs: Callable[[Stat], bool]) -> bool:
@@ -101,7 +101,7 @@ def send(pid: int, signum: int, belongs: Callable[[Stat], bool]) -> bool:
     return True
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
     """The whole file, empty when its process is gone or not ours to read."""
     try:
         with open(path, "rb", buffering=0) as file:

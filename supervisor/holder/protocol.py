@@ -6,7 +6,7 @@ A line that is no request closes its connection only.
 
 Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` or `{"id": n, "ok": false, "error": "…"}`:
 
-    hello                                    → {version, boot_id, pid}
+    hello                                    → {version, boot_id, pid, containment}   what holds services together
     attached {}                              → {}   "I have taken over the services": who dies after that is started again at once
     start   {service, start: StartRequest}   → {held: Held}   refused while that service runs; an ended one is swept and replaced
     signal  {service, start_id, signal, group: bool}  → {sent: bool}   never sent when start_id is not the one that is held;
@@ -19,7 +19,7 @@ Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` 
 
 Events, holder → every connection:
 
-    {"event": "exited", "service", "start_id", "code": int | null, "signal": int | null, "unknown": bool}
+    {"event": "exited", "service", "start_id", "code": int | null, "signal": int | null, "unknown": bool, "cause": text, "" if not known}
     {"event": "stop", "reason": "SIGTERM"}   the holder was told to end: stop all services, then `shutdown`; also to who connects later
 
 An adopted process (its holder died before) ends with `unknown: true`, since its status went to init. Every process finds its start id in
@@ -38,6 +38,7 @@ from hart.limits import LOG_KEEP, LOG_KEEP_MIN, LOG_RATE
 
 VERSION = 1
 MAX_LINE = 256 * 1024  # bytes: a start request with a full environment fits many times over
+LIMITS = ("memory", "cpu", "pids", "nofile", "core")  # hart/containment.py has their units
 SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}\Z")  # it names a file: no separator, no leading dot
 
 
@@ -55,6 +56,9 @@ class StartRequest:
     log_rate: int = LOG_RATE  # bytes a second that are logged, on average; 0: all
     log_keep: int = LOG_KEEP  # bytes of the log and its rotated files
     umask: int = 0o022
+    limits: dict[str, float] = field(default_factory=dict)  # of LIMITS: bytes, cores, counts
+    no_new_privs: bool = False
+    tmp: str | None = None  # directory that is its /tmp and /var/tmp, where that can be done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,9 @@ class Held:
     signal: int | None = None
     unknown: bool = False
     adopted: bool = False
+    cause: str = ""  # of its end, beyond code and signal
+    containment: str = ""  # what holds it and its children together
+    less: list[str] = field(default_factory=list)  # what of limits and privileges could not be had, and why
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -123,6 +130,7 @@ def to_held(value: object) -> Held:
     _check(type(held.started_at) in (int, float), "started_at")
     _check(all(type(flag) is bool for flag in (held.running, held.unknown, held.adopted)), "flags")
     _check(all(number is None or _is_count(number) for number in (held.code, held.signal)), "code and signal")
+    _check(_is_list(held.less) and all(map(_is_text, (held.cause, held.containment, *held.less))), "cause, containment and less")
     return held
 
 
@@ -141,7 +149,17 @@ def to_start_request(value: object) -> StartRequest:
     _check(_is_list(request.groups) and all(map(_is_count, request.groups)), "groups")
     _check(_is_count(request.log_rate) and _is_count(request.log_keep) and request.log_keep >= LOG_KEEP_MIN, "log_rate and log_keep")
     _check(_is_count(request.umask) and request.umask <= 0o777, "umask")
+    _check(type(request.no_new_privs) is bool, "no_new_privs")
+    _check(request.tmp is None or (_is_text(request.tmp) and request.tmp.startswith("/")), "tmp")
+    to_limits(request.limits)
     return request
+
+
+def to_limits(value: object) -> dict[str, float]:
+    """Received limits. ValueError when they are none."""
+    _check(type(value) is dict and all(name in LIMITS and _is_limit(amount) for name, amount in value.items()), "limits")
+    assert isinstance(value, dict)
+    return value
 
 
 def _is_text(value: object) -> bool:
@@ -160,6 +178,10 @@ def _is_list(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_limit(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= float(str(value)) < 2**60
 
 
 def _check(good: object, what: str) -> None:

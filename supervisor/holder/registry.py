@@ -26,19 +26,20 @@ class NewerRecordError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One held process: who it is, where its log goes, what it runs; `extra` holds what a newer holder added."""
+    """One held process: who it is, where its log goes, what it runs, its cgroup; `extra` holds what a newer holder added."""
 
     held: Held
     log: str | None
     argv: list[str]
     log_rate: int = LOG_RATE
     log_keep: int = LOG_KEEP
+    groups: list[str] = field(default_factory=list)  # directories of its cgroup
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def encode_record(record: Record) -> bytes:
     log = {"log": record.log, "log_rate": record.log_rate, "log_keep": record.log_keep}
-    data = {**record.extra, "format": FORMAT, **log, "argv": record.argv, "held": to_dict(record.held)}
+    data = {**record.extra, "format": FORMAT, **log, "argv": record.argv, "groups": record.groups, "held": to_dict(record.held)}
     return json.dumps(data, indent=1).encode() + b"\n"
 
 
@@ -58,8 +59,11 @@ def decode_record(data: bytes) -> Record:
     rate, keep = value.get("log_rate", LOG_RATE), value.get("log_keep", LOG_KEEP)  # absent: an older holder's record
     if type(rate) is not int or type(keep) is not int or rate < 0 or keep < 0:
         raise ValueError("log_rate or log_keep of a wrong shape")
-    extra = {name: value[name] for name in value if name not in ("format", "log", "log_rate", "log_keep", "argv", "held")}
-    return Record(held=to_held(value.get("held")), log=log, log_rate=rate, log_keep=keep, argv=argv, extra=extra)
+    groups = value.get("groups", [])
+    if not isinstance(groups, list) or not all(isinstance(path, str) and path.startswith("/") for path in groups):
+        raise ValueError("groups of a wrong shape")
+    extra = {name: value[name] for name in value if name not in ("format", "log", "log_rate", "log_keep", "argv", "groups", "held")}
+    return Record(held=to_held(value.get("held")), log=log, log_rate=rate, log_keep=keep, argv=argv, groups=groups, extra=extra)
 
 
 class Registry:
@@ -126,10 +130,10 @@ class Registry:
         return f"{path}: {why}; moved aside as {aside}"
 
 
-def as_ended(record: Record, *, code: int | None = None, signal: int | None = None) -> Record:
+def as_ended(record: Record, *, code: int | None = None, signal: int | None = None, cause: str = "") -> Record:
     """The record of the same process after its end; without code and signal the end is unknown."""
     unknown = code is None and signal is None
-    return replace(record, held=replace(record.held, running=False, code=code, signal=signal, unknown=unknown))
+    return replace(record, held=replace(record.held, running=False, code=code, signal=signal, unknown=unknown, cause=cause))
 
 
 def as_adopted(record: Record) -> Record:

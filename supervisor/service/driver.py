@@ -17,7 +17,7 @@ from hart.errors import InputError, NotFoundError, SteadError
 from hart.ident import Ident
 from hart.limits import HOOK_S, LOG_WORDS_LINE, SHUTDOWN_TIMEOUT_S
 from supervisor import clock
-from supervisor.attach import Exited
+from supervisor.attach import Exited, exit_of
 from supervisor.census import Census, ConfigReport, Member
 from supervisor.gateway_view import clean, secret_texts
 from supervisor.groups import NONE_YET
@@ -427,7 +427,7 @@ class Service:
         if self.job is not None:
             self.job.exited(event)
         if await self.process.ended(event):
-            self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal)}")
+            self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal, event.cause)}")
 
     async def attach(self, held: Held) -> None:
         """Take over a process that an earlier supervisor had started; it is not touched. SteadError: its package cannot be read."""
@@ -460,7 +460,7 @@ class Service:
         if choice is not None and choice.release != release:
             self.tell(Event.RESTART, f"{choice.release} is to run")
         if not held.running:
-            await self.on_exit(Exited(service=self.name, start_id=held.start_id, code=held.code, signal=held.signal, unknown=held.unknown))
+            await self.on_exit(exit_of(held))
 
     def attach_unread(self, held: Held, because: str) -> None:
         """Take over a process whose package cannot be read, so that it can be stopped: without its hooks, by TERM and KILL."""

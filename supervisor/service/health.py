@@ -27,7 +27,6 @@ from hart.limits import (
     READY_INTERVAL_S,
     READY_TIMEOUT_S,
 )
-from hart.toml import loads
 from supervisor.service.events import Check
 
 
@@ -58,9 +57,8 @@ class Probes:
     health_failures: int = HEALTH_FAILURES
 
 
-def probes_of(service_toml: str | None, hooks: frozenset[str], *, interval_s: float | None, thing: str) -> Probes:
-    """From service.toml's text and the names of the package's hooks; `interval_s` is the operator's wish for the health check."""
-    tables = loads(service_toml, thing=thing) if service_toml else {}
+def probes_of(tables: Mapping[str, Any], hooks: frozenset[str], *, interval_s: float | None, thing: str) -> Probes:
+    """From service.toml and the names of the package's hooks; `interval_s` is the operator's wish for the health check."""
     ready, health = _table(tables, "ready", thing), _table(tables, "health", thing)
     ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if "ready" in tables else None
     if ready_probe is None and "ready" in hooks:

@@ -113,8 +113,10 @@ async def _wait(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[
     return process.returncode, timed_out
 
 
-def how_it_ended(code: int | None, signum: int | None = None) -> str:
-    """`code` as subprocess gives it (negative: a signal), or code and signal as the holder does."""
+def how_it_ended(code: int | None, signum: int | None = None, cause: str = "") -> str:
+    """`code` as subprocess gives it (negative: a signal), or code and signal as the holder does, with what it knows beyond that."""
+    if cause:
+        return f"{how_it_ended(code, signum)}: {cause}"
     if signum is None and code is not None and code < 0:
         signum = -code
     if signum is not None:

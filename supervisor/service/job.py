@@ -140,7 +140,7 @@ class Job:
         stopping = life.state in (State.DRAINING, State.STOPPING)
         wanted = service.spec.wanted and not service.gone and not self._host.stopping and not stopping
         outcome = jobs.ended(event.code, event.signal, wanted=wanted, timed_out=stopping and life.timed_out)
-        because = hooks.how_it_ended(event.code, event.signal) + (f": {life.stop_because}" if stopping else "")
+        because = hooks.how_it_ended(event.code, event.signal, event.cause) + (f": {life.stop_because}" if stopping else "")
         code, signal = -1 if event.code is None else event.code, event.signal or 0
         self._save(
             self.book.put(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from hart.account import Account, account_of, clean_environment
 from hart.config import Schema, environment_layer, layered, redact
+from hart.containment import Containment, containment_of
 from hart.errors import ConfigError, FormatError, ServiceError
 from hart.files import storage
 from hart.installed import InstalledPackage, InstalledTree
@@ -63,6 +64,7 @@ class Kit:
     schema: Schema | None
     default_config: str
     stop_signal: int
+    containment: Containment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,9 @@ def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -
     config_from = Path(spec.config_from) if spec.config_from else None
     account = account_of(metadata.svc_user, metadata.svc_group, switch=host.switch)
     templates = render.load(package.path, config_from=config_from, strict=metadata.strict_templates)
-    probes = probes_of(metadata.service, templates.hooks, interval_s=spec.health_check_interval_s, thing=f"service.toml of {package.ident}")
+    thing = f"service.toml of {package.ident}"
+    said = loads(metadata.service, thing=thing) if metadata.service else {}
+    probes = probes_of(said, templates.hooks, interval_s=spec.health_check_interval_s, thing=thing)
     default = metadata.default_config
     if config_from is not None and (config_from / "default.toml").is_file():
         with storage(config_from):
@@ -103,6 +107,7 @@ def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -
         schema=Schema.load(metadata.schema, thing=f"config.schema.json of {package.ident}") if metadata.schema else None,
         default_config=default,
         stop_signal=signal_number(metadata.shutdown_signal, thing=f"SHUTDOWN_SIGNAL of {package.ident}"),
+        containment=containment_of(said, spec.limits, new_privileges=spec.new_privileges, thing=thing),
     )
 
 

@@ -6,11 +6,13 @@ file in the service directory is for hooks, nobody here reads it.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hart import servicedir
 from hart.errors import SteadError
 from hart.files import write_atomic
 from supervisor.attach import Exited
@@ -30,6 +32,8 @@ class Process:
         self._host, self._name = host, name
         self.pid: int | None = None
         self.start_id = ""
+        self.containment = ""  # what holds it and its children together
+        self.less: tuple[str, ...] = ()  # what of its limits and privileges could not be had
         self._expected = False  # the holder was asked, and has not answered
         self._ended: set[str] = set()
 
@@ -38,15 +42,22 @@ class Process:
 
     async def start(self, kit: Kit, args: Sequence[str] = ()) -> int:
         """Start it, with these arguments, and return its pid; ServiceError says why it could not be."""
-        directory, account = kit.service_dir, kit.account
+        directory, account, contained = kit.service_dir, kit.account, kit.containment
+        env, tmp = dict(kit.env), None
+        if contained.private_tmp:
+            tmp = str(await asyncio.to_thread(servicedir.fresh_tmp, directory, account))
+            env["TMPDIR"] = tmp
         request = StartRequest(
             argv=[str(directory / "run"), *args],
-            env=dict(kit.env),
+            env=env,
             cwd=str(directory),
             uid=account.uid,
             gid=account.gid,
             groups=list(account.groups),
             log=str(directory / "logs" / "run.log"),
+            limits=dict(contained.limits),
+            no_new_privs=not contained.new_privileges,
+            tmp=tmp,
         )
         try:
             held = await self._host.holder.start(self._name, request)
@@ -60,6 +71,7 @@ class Process:
     def adopt(self, held: Held) -> None:
         """This is the process now."""
         self.start_id, self.pid = held.start_id, held.pid
+        self.containment, self.less = held.containment, tuple(held.less)
         with suppress(SteadError):  # hooks use it; without it they fail and say so
             write_atomic(self._host.root.service(self._name) / "PID", f"{held.pid}\n".encode())
 

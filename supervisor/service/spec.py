@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from hart.containment import limits_of
 from hart.errors import ConfigError, FormatError
 from hart.ident import Ident
 from hart.toml import dumps, loads
@@ -115,6 +116,8 @@ class ServiceSpec:
     desired: Desired = Desired.UP
     shutdown_timeout_s: float | None = None
     health_check_interval_s: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)  # above the package's own (hart/containment.py)
+    new_privileges: bool | None = None  # None: as the package says
     other: Mapping[str, Any] = field(default_factory=dict)  # fields of other programs or of a later version
 
     @property
@@ -174,6 +177,8 @@ class ServiceSpec:
             desired=reader.choice("desired_state", Desired, Desired.UP),
             shutdown_timeout_s=reader.seconds("shutdown_timeout"),
             health_check_interval_s=reader.seconds("health_check_interval"),
+            limits=limits_of(table.get("limits", {}), thing=thing),
+            new_privileges=reader.flag("new_privileges"),
             other={key: value for key, value in table.items() if key not in KNOWN},
         )
 
@@ -200,6 +205,8 @@ class ServiceSpec:
             "desired_state": str(self.desired),
             "shutdown_timeout": self.shutdown_timeout_s,
             "health_check_interval": self.health_check_interval_s,
+            "limits": dict(self.limits) or None,
+            "new_privileges": self.new_privileges,
             **self.other,
         }
         return dumps({key: value for key, value in table.items() if value is not None})
@@ -231,6 +238,8 @@ KNOWN = frozenset(
         "desired_state",
         "shutdown_timeout",
         "health_check_interval",
+        "limits",
+        "new_privileges",
     }
 )
 # Fields whose change leaves the process alone: they steer how updates are looked for, or what is done at its end or before its next start.
@@ -263,6 +272,12 @@ class _Reader:
 
     def seconds(self, key: str) -> float | None:
         return None if key not in self.table else self.number(key, self.table)
+
+    def flag(self, key: str) -> bool | None:
+        value = self.table.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise FormatError(self.thing, f"{key} is not true or false")
+        return value
 
     def choice(self, key: str, kind: type[T], default: T) -> T:
         value = self.text(key, default)

@@ -44,6 +44,10 @@ run = "web {{{{cfg.port}}}}"
 user = "www"
 stop_signal = "sigint"
 stop_timeout_s = 5
+private_tmp = true
+[service.limits]
+memory = "64 MiB"
+cpu = 0.5
 [service.ready]
 http = "http://127.0.0.1:{{{{cfg.port}}}}/"
 deadline_s = 10
@@ -97,6 +101,7 @@ def test_a_full_plan_is_read() -> None:
     service = plan.service
     assert service is not None
     assert (service.user, service.group, service.stop_signal, service.stop_timeout_s) == ("www", "www", "INT", 5)
+    assert (service.private_tmp, service.new_privileges, service.limits) == (True, False, {"memory": "64 MiB", "cpu": 0.5})
     assert service.ready is not None
     assert service.ready.kind is ProbeKind.HTTP
     assert service.ready.numbers == {"deadline_s": 10.0}
@@ -154,6 +159,10 @@ def test_an_alternate_unpacks_as_the_main_source_unless_it_says_otherwise() -> N
         (SMALL + '[service]\nstop_signal = "BOO"\n', "plan.toml:5", "is not one of HUP"),
         (SMALL + "[service]\nstop_timeout_s = 1.5\n", "plan.toml:5", "a whole number, not one with a fraction"),
         (SMALL + "[service]\nstop_timeout_s = true\n", "plan.toml:5", "not true or false"),
+        (SMALL + "[service.limits]\nmemory = 512\n", "plan.toml:5", "memory 512 is not between"),
+        (SMALL + '[service.limits]\npids = "many"\n', "plan.toml:5", "pids 'many' is not a whole number"),
+        (SMALL + "[service.limits]\nmem = 512\n", "plan.toml:5", "memory"),
+        (SMALL + "[service]\nmemory = 512\n", "plan.toml:5", "[service.limits]"),
         (SMALL + '[service.ready]\ntcp = "a"\nhttp = "b"\n', "plan.toml:4", "exactly one of http, tcp, exec"),
         (SMALL + '[service.ready]\ntcp = "a"\nfailures = 2\n', "plan.toml:6", "unknown key 'failures'"),
         (SMALL + '[service.health]\ntcp = "a"\ninterval_s = 0\n', "plan.toml:6", "more than 0"),

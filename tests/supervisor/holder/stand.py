@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hart.errors import SteadError
 from supervisor.attach import HolderClient
-from supervisor.holder import procfs
+from supervisor.holder import cgroup, procfs
 from supervisor.holder.protocol import StartRequest
 
 DEADLINE_S = 20.0
@@ -77,7 +78,7 @@ class Stand:
     def sleepers(self) -> list[int]:
         """Living copies of the sleeper."""
         wanted = f"/bin/sleep\0{self.number}\0".encode()
-        return procfs.living(lambda found: procfs._read(f"/proc/{found.pid}/cmdline") == wanted)
+        return procfs.living(lambda found: procfs.read(f"/proc/{found.pid}/cmdline") == wanted)
 
     def stranger(self) -> subprocess.Popen[bytes]:
         """A process that no holder has to do with."""
@@ -99,11 +100,22 @@ class Stand:
             self.kill_holder()
         mark = f"STAND={self.token}".encode()
         until = time.monotonic() + DEADLINE_S
-        while left := procfs.living(lambda found: mark in procfs._read(f"/proc/{found.pid}/environ")):
+        while left := procfs.living(lambda found: mark in procfs.read(f"/proc/{found.pid}/environ")):
             assert time.monotonic() < until, left
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.01)
+        remove_groups(self.state)
+
+
+def remove_groups(state: Path) -> None:
+    """What a killed holder leaves to the next one, and there is none."""
+    v2, v1 = cgroup.own_groups(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
+    for base in {v2, *v1.values()} - {None}:
+        top = Path(f"{base}/{cgroup.site_name(str(state))}")
+        for group in [*top.glob("*"), top]:
+            with suppress(OSError):
+                group.rmdir()
 
 
 async def eventually(reached: Callable[[], bool], what: str) -> None:

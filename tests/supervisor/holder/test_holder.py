@@ -396,7 +396,7 @@ async def test_asked_twice_it_stops_everything_by_force(stand: Stand) -> None:
     holder.terminate()
     assert await asyncio.to_thread(holder.wait, DEADLINE_S) == 0
     assert stand.sleepers() == []
-    assert procfs.living(lambda found: f"STAND={stand.token}".encode() in procfs._read(f"/proc/{found.pid}/environ")) == []
+    assert procfs.living(lambda found: f"STAND={stand.token}".encode() in procfs.read(f"/proc/{found.pid}/environ")) == []
     assert list((stand.state / "held").iterdir()) == []
     await client.close()
 

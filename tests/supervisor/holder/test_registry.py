@@ -14,7 +14,7 @@ from supervisor.holder.protocol import Held
 from supervisor.holder.registry import NewerRecordError, Record, Registry, as_adopted, as_ended, decode_record, encode_record
 
 HELD = Held(service="web", start_id="ab", pid=7, boot_id="b", start_time=9, started_at=1.5, running=True)
-RECORD = Record(held=HELD, log="/var/web.log", argv=["/bin/web"])
+RECORD = Record(held=HELD, log="/var/web.log", argv=["/bin/web"], groups=["/sys/fs/cgroup/pids/stead-1/web.1"])
 
 
 def test_a_saved_record_is_loaded_and_a_dropped_one_is_not(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_a_saved_record_is_loaded_and_a_dropped_one_is_not(tmp_path: Path) -> No
 
 def test_fields_of_a_newer_holder_survive_a_rewrite(tmp_path: Path) -> None:
     """S62: an older holder in between loses nothing of a newer one's record."""
-    data = {**json.loads(encode_record(RECORD)), "cgroup": "/stead/web"}
+    data = {**json.loads(encode_record(RECORD)), "colour": "blue"}
     record = decode_record(json.dumps(data).encode())
     registry = Registry(str(tmp_path))
     registry.save(as_ended(record, code=3))
     saved = json.loads((tmp_path / "held" / "web.json").read_bytes())
-    assert (saved["cgroup"], saved["held"]["code"], saved["held"]["running"]) == ("/stead/web", 3, False)
+    assert (saved["colour"], saved["held"]["code"], saved["held"]["running"]) == ("blue", 3, False)
 
 
 def test_a_record_of_a_newer_format_is_refused_with_its_path(tmp_path: Path) -> None:

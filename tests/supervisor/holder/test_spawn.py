@@ -30,7 +30,7 @@ def test_the_record_is_made_before_the_program_begins(tmp_path: Path) -> None:
     seen: list[tuple[int, int, bool, list[int]]] = []
     pid, pidfd = spawn(
         request("/bin/sh", "-c", f"echo x > {begun}"),
-        lambda pid, start_time: seen.append((pid, start_time, begun.exists(), children())),
+        lambda pid, start_time, _: seen.append((pid, start_time, begun.exists(), children())),
         pipe=None,
     )
     try:
@@ -49,7 +49,7 @@ def test_a_holder_killed_while_it_records_leaves_nothing_that_runs(tmp_path: Pat
     script = (
         "import os, sys; from supervisor.holder.spawn import spawn; from supervisor.holder.protocol import StartRequest;"
         "request = StartRequest(argv=['/bin/sh', '-c', 'echo x > ' + sys.argv[1]], env={}, cwd='/', log='/dev/null');"
-        "spawn(request, lambda pid, _: (print(pid, flush=True), os.kill(os.getpid(), 9)), pipe=None)"
+        "spawn(request, lambda pid, *_: (print(pid, flush=True), os.kill(os.getpid(), 9)), pipe=None)"
     )
     killed = subprocess.run([sys.executable, "-P", "-c", script, str(begun)], capture_output=True, text=True, timeout=20, check=False)
     # The child held our pipe too, so run() returned after its end as well.
@@ -63,7 +63,7 @@ def test_a_record_that_cannot_be_written_keeps_the_program_from_running(tmp_path
     begun = tmp_path / "begun"
     before = possessions()
 
-    def full(pid: int, start_time: int) -> None:
+    def full(pid: int, start_time: int, less: list[str]) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SpawnError, match="cannot record it: No space left"):

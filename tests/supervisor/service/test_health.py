@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hart.errors import FormatError
 from hart.limits import PROBE_INTERVAL_MIN_S
+from hart.toml import loads
 from supervisor.service.events import Check
 from supervisor.service.health import (
     Kind,
@@ -25,7 +26,7 @@ NOTHING: frozenset[str] = frozenset()
 
 def test_service_toml_goes_before_hooks() -> None:
     text = '[ready]\ntcp = "127.0.0.1:1"\ndeadline_s = 5\n[health]\nhttp = "http://x/"\nfailures = 2\ninterval_s = 3\n'
-    probes = probes_of(text, frozenset({"ready", "health-check"}), interval_s=None, thing="it")
+    probes = probes_of(loads(text, thing="it"), frozenset({"ready", "health-check"}), interval_s=None, thing="it")
     assert probes.ready is not None
     assert probes.health is not None
     assert (probes.ready.kind, probes.ready_deadline_s) == (Kind.TCP, 5)
@@ -33,11 +34,11 @@ def test_service_toml_goes_before_hooks() -> None:
 
 
 def test_hooks_are_probes_too_and_the_operator_sets_the_interval() -> None:
-    probes = probes_of(None, frozenset({"ready", "health-check"}), interval_s=7, thing="it")
+    probes = probes_of({}, frozenset({"ready", "health-check"}), interval_s=7, thing="it")
     assert probes.ready is not None
     assert probes.health is not None
     assert (probes.ready.kind, probes.health.kind, probes.health.interval_s) == (Kind.HOOK, Kind.HOOK, 7)
-    assert probes_of(None, NOTHING, interval_s=7, thing="it").health is None
+    assert probes_of({}, NOTHING, interval_s=7, thing="it").health is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_hooks_are_probes_too_and_the_operator_sets_the_interval() -> None:
 )
 def test_a_table_has_exactly_one_way_to_ask(text: str) -> None:
     with pytest.raises(FormatError):
-        probes_of(text, NOTHING, interval_s=None, thing="it")
+        probes_of(loads(text, thing="it"), NOTHING, interval_s=None, thing="it")
 
 
 @pytest.mark.parametrize(
