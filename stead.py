@@ -54,6 +54,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "depot verify": ("depot.admin", "verify", "Check that every stored package is whole"),
     "sup run": ("supervisor.cli", "run", "Run the supervisor in the foreground"),
     "sup status": ("supervisor.cli", "sup_status", "Show the supervisor itself"),
+    "sup upgrade": ("supervisor.cli", "upgrade", "Go over to another version of Stead; services notice nothing"),
     "sup term": ("supervisor.cli", "term", "Stop the supervisor and all its services"),
     "sup unit": ("supervisor.cli", "unit", "Print the unit file for systemd"),
     "svc load": ("supervisor.cli", "load", "Load a service"),

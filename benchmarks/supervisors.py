@@ -3,11 +3,13 @@
     apt-get install runit s6 supervisor     what is not there is left out, and said
     python benchmarks/supervisors.py [--json] [--kills N] [--services N] [--idle SECONDS]
 
-Each side runs the same services: a shell that writes its pid and becomes `sleep`. All have its defaults. A service is killed with KILL after
-it has been up for longer than ten seconds, since all hold back one that dies young; the time runs until another process has written
-its pid. The sides take turns, so that a slow moment of the machine meets all. Memory is the proportional set size of everything that
-supervises: a page that two processes share counts once. Stead keeps a rotated log of each service; runit and s6 do so by one more process a
-service, so they are measured without and with it. It says what was measured and fails nothing: a busy machine is not an error.
+Each side runs the same services: a shell that writes its pid and becomes `sleep`. All have their defaults. A service is killed with KILL
+after it has been up for longer than ten seconds, since all hold back one that dies young; the time runs until another process has
+written its pid. The sides take turns, so that a slow moment of the machine meets all.
+
+Memory is the proportional set size of everything that supervises: a page that two processes share counts once. Stead keeps a rotated log of
+each service; runit and s6 do so by one more process a service, so they are measured without and with it. It says what was measured and
+fails nothing: a busy machine is not an error.
 """
 
 from __future__ import annotations
@@ -249,7 +251,11 @@ def footprints(most: int, idle_s: float) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in there(["stead", *PEERS]):
         one, many = footprint(name, few, 0.0), footprint(name, most, idle_s)
-        found[name] = {**many, "few_pss_kib": one["pss_kib"], "kib_per_service": round((many["pss_kib"] - one["pss_kib"]) / (most - few), 1)}
+        found[name] = {
+            **many,
+            "few_pss_kib": one["pss_kib"],
+            "kib_per_service": round((many["pss_kib"] - one["pss_kib"]) / (most - few), 1),
+        }
     return {"services": most, "few": few, "sides": found}
 
 

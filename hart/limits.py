@@ -113,6 +113,7 @@ HOLDER_SWEEP_S: Final = 0.5  # wait for killed leftovers to be gone before the n
 CGROUP_FREEZE_S: Final = 0.1  # for a group of version 1 to stand still before it is killed; only a process in the kernel takes longer
 SERVICE_PIDS: Final = 8192  # processes and threads of a service that names no limit: a fork bomb ends there, and large services run
 SERVICE_CORE: Final = 0  # bytes of a core dump of a service that names no limit: dumps hold secrets
+HOLDER_CHECK_S: Final = 10.0  # for a new holder's program to say that it can take over: an interpreter starts in a tenth of a second
 HOLDER_LOCK_S: Final = 2.0  # a dead holder's child keeps the lock until it sees the gate closed
 SUPERVISOR_LEAVES_S: Final = 5.0  # a supervisor that lost its holder, or asked for the end, exits in this time or is killed
 SUPERVISOR_BACKOFF_S: Final = (0.5, 30.0)  # wait after a second failure in a row, about what a start costs the processor; and the longest

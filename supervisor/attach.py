@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,9 @@ class HolderInfo:
     boot_id: str
     pid: int
     containment: str = ""  # what it holds services together with
+    program: str = ""  # the version of Stead that it is
+    turn: int = 0  # how often it has become another
+    takes: frozenset[str] | None = None  # fields of a start that it knows
 
 
 class HolderClient:
@@ -102,6 +105,9 @@ class HolderClient:
                 boot_id=str(reply["boot_id"]),
                 pid=int(reply["pid"]),
                 containment=str(reply.get("containment", "")),
+                program=str(reply.get("program", "")),
+                turn=int(reply.get("turn", 0)),
+                takes=frozenset(map(str, reply["takes"])) if "takes" in reply else None,
             )
         if info.version != protocol.VERSION:
             raise UnavailableError("holder", f"speaks version {info.version}, not {protocol.VERSION}", next="restart it: stead sup term")
@@ -117,7 +123,10 @@ class HolderClient:
         """Start and hold one process, from its record on disk to its exec. ServiceError says why it could not be.
 
         After UnavailableError or a cancellation it may have started all the same: `list()` of the next connection tells."""
-        reply = await self._ask("start", service=service, start=protocol.to_dict(request))
+        fields, takes = protocol.to_dict(request), self.info.takes if self.info is not None else None
+        if takes is not None:  # an older holder: what it does not know it cannot do
+            fields = {name: value for name, value in fields.items() if name in takes}
+        reply = await self._ask("start", service=service, start=fields)
         with _understood():
             return protocol.to_held(reply["held"])
 
@@ -140,9 +149,12 @@ class HolderClient:
         """Everything is stopped: let the holder end. It waits for this process to exit, then exits 0."""
         await self._ask("shutdown")
 
-    async def handover(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        """How the holder starts the supervisor from now on, when it dies."""
-        await self._ask("handover", argv=list(argv), env=dict(env))
+    async def replace(self, program: str) -> str:
+        """Have the holder become that Python's holder, by exec; the version that it is about to be. ServiceError: it cannot, and goes on.
+
+        This connection then ends."""
+        reply = await self._ask("replace", program=program)
+        return str(reply.get("version", ""))
 
     async def events(self) -> AsyncIterator[HolderEvent]:
         """Events in order, from the connection's begin; ends after `Lost`. For one reader."""

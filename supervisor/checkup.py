@@ -24,8 +24,7 @@ from hart.keys import KeyCache, KeyKind
 from hart.root import Root
 from supervisor import clock, control
 from supervisor.doctor import PORTS, Disk, Facts, KeyFile, Port
-from supervisor.run import own_version
-from supervisor.settings import Settings
+from supervisor.settings import Settings, own_version
 
 DEPOT_S: Final = 5.0  # for the depot to answer: a person waits
 SYSTEMCTL_S: Final = 5.0

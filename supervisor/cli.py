@@ -6,7 +6,7 @@ from supervisor.cli_config import config_apply, config_diff, config_history, con
 from supervisor.cli_file import file_list, file_remove, file_upload
 from supervisor.cli_logs import logs
 from supervisor.cli_ring import ring_depart, ring_join, ring_members, ring_records, ring_status
-from supervisor.cli_sup import run, sup_status, term, unit
+from supervisor.cli_sup import run, sup_status, term, unit, upgrade
 from supervisor.cli_svc import load, start, status, stop, unload
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "term",
     "unit",
     "unload",
+    "upgrade",
 ]

@@ -1,4 +1,4 @@
-"""`stead sup run | status | term | unit`: the supervisor itself."""
+"""`stead sup run | status | upgrade | term | unit`: the supervisor itself."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def run(
     from hart.errors import ConflictError, UnavailableError
     from hart.files import make_dirs
     from supervisor.gate import check
+    from supervisor.holder.succession import MEMO, Memo, command
     from supervisor.service.backoff import Backoff
-    from supervisor.settings import Settings
+    from supervisor.settings import Settings, own_version
 
     waits = {"min_s": backoff_min_s, "max_s": backoff_max_s, "cooldown_s": cooldown_s}
     known: dict[str, Any] = {
@@ -91,9 +92,9 @@ def run(
     make_dirs(settings.root.sup)
     if ident is not None:
         preload(settings, ident, given(options), environ)
-    python = [sys.executable, "-P", "-m"]
-    supervisor = [*python, "supervisor.run", *settings.arguments()]
-    os.execve(sys.executable, [*python, "supervisor.holder.main", "--state", str(settings.root.sup), "--supervisor", *supervisor], environ)  # noqa: S606
+    supervisor = [sys.executable, "-P", "-m", "supervisor.run", *settings.arguments()]
+    environ[MEMO] = Memo(python=sys.executable, version=own_version()).text()
+    os.execve(sys.executable, command(sys.executable, str(settings.root.sup), supervisor), environ)  # noqa: S606
 
 
 def preload(settings: Any, ident: str, options: dict[str, Any], environ: dict[str, str]) -> None:
@@ -131,6 +132,33 @@ def sup_status(root: str | None, wait_s: float | None, as_json: bool) -> None:
         else:
             break
     show_facts(facts, as_json=as_json)
+
+
+@click.command("upgrade")
+@root_option
+@click.option("--python", metavar="PATH", help="Of the version to go over to: the interpreter that it is installed for [this one's].")
+@seconds("--wait", "wait_s", "How long to wait until the new supervisor has taken over [60].")
+@json_option
+def upgrade(root: str | None, python: str | None, wait_s: float | None, as_json: bool) -> None:
+    """Go over to this program: the holder becomes its holder, without letting go of a service, and starts its supervisor.
+
+    \b
+    Run it from the version that shall run from now on; going back is the same with the older one.
+    Example:
+      pip install --upgrade stead && stead sup upgrade
+    """
+    import asyncio
+
+    from hart.console import say, show_json
+    from supervisor.replacement import Change, replace
+
+    program = os.path.abspath(python or sys.executable)  # noqa: PTH100  a link stays one: a venv's interpreter is one
+    change: Change = asyncio.run(replace(choose_root(root), program, wait_s=60.0 if wait_s is None else wait_s))
+    if as_json:
+        show_json(change.row())
+    else:
+        for line in change.lines():
+            say(line)
 
 
 @click.command("term")

@@ -51,6 +51,7 @@ async def sup_status(host: Host, _: Request, __: Say) -> dict[str, Any]:
         "member_id": host.sys.member_id,
         "pid": os.getpid(),
         "holder_pid": info.pid,
+        "holder_version": info.program or "unknown",
         "containment": info.containment or "session only: the holder is an older one",
         "user": "switches users" if host.switch else "runs everything as its own user",
         "services": len(host.services),

@@ -17,7 +17,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 
 from hart.account import may_switch
 from hart.errors import SteadError
@@ -42,7 +41,7 @@ from supervisor.ring import Ring, own_ip
 from supervisor.ring_keyfiles import first_keyring
 from supervisor.ringfiles import RingFiles
 from supervisor.service.specdir import SpecDir
-from supervisor.settings import Settings, parse
+from supervisor.settings import Settings, own_version, parse
 from supervisor.terminal import speak_json
 from supervisor.upkeep import Upkeep
 
@@ -203,13 +202,6 @@ def make_host(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup
     )
     host.ring, host.upkeep = ring, Upkeep(host)
     return host
-
-
-def own_version() -> str:
-    try:
-        return version("stead")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "0"
 
 
 async def hear(host: Host) -> None:

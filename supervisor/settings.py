@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -233,3 +234,11 @@ def parse(arguments: Sequence[str]) -> Settings:
             ca_certs=given.ca_certs,
         ),
     )
+
+
+def own_version() -> str:
+    """The version of Stead that this program is."""
+    try:
+        return version("stead")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0"

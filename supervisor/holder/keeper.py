@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,8 @@ from supervisor.holder.process import GONE, Process, adopt
 from supervisor.holder.protocol import SERVICE, Held, StartRequest, to_dict
 from supervisor.holder.registry import Record, Registry, as_adopted, as_ended
 from supervisor.holder.spawn import SpawnError, spawn
+
+LOG = "log "  # in the names of descriptors that are handed over
 
 
 class RefusedError(Exception):
@@ -43,9 +45,16 @@ class Keeper:
         self._say = say
         self._processes: dict[str, Process] = {}
         self._logs: dict[str, LogPipe] = {}
+        self._handed: dict[str, int] = {}
 
-    def adopt_all(self) -> None:
-        """Take over what an earlier holder left; NewerRecordError before anything was touched."""
+    def hand_over(self) -> dict[str, int]:
+        """Descriptors for the next image of this process, by name."""
+        return {f"{LOG}{service}": log.hand_over() for service, log in self._logs.items()}
+
+    def adopt_all(self, fds: Mapping[str, int]) -> None:
+        """Take over what an earlier holder left, and what an earlier image of this process handed over; NewerRecordError before anything
+        was touched."""
+        self._handed = {name.removeprefix(LOG): fd for name, fd in fds.items() if name.startswith(LOG)}
         records, complaints = self._registry.load()
         for complaint in complaints:
             self._say(complaint)
@@ -55,6 +64,9 @@ class Keeper:
                 self._remove_orphans(service, record)
             else:
                 self._adopt(service, process)
+        for service, fd in self._handed.items():  # it had ended, and its last words are in the file
+            self._say(f"{service}: its output was handed over, and there is no such process")
+            os.close(fd)
         self._site.tidy(path for process in self._processes.values() for path in process.record.groups)
 
     def known(self) -> set[int]:
@@ -203,14 +215,15 @@ class Keeper:
 
     def _adopt(self, service: str, process: Process) -> None:
         held = process.record.held
-        process.record = as_adopted(process.record)
+        if not process.ours:
+            process.record = as_adopted(process.record)
         process.group.thaw()
-        log = None
-        if held.running and process.record.log is not None:
+        record, pipe, log = process.record, self._handed.pop(service, None), None
+        if record.log is not None and (held.running or pipe is not None):
             try:
-                log = LogPipe(process.record.log, held.pid, rate=process.record.log_rate, keep=process.record.log_keep)
+                log = LogPipe(record.log, held.pid, rate=record.log_rate, keep=record.log_keep, pipe=pipe)
             except OSError as error:
-                self._say(f"{service}: its output is lost: {process.record.log}: {error.strerror}")
+                self._say(f"{service}: its output is lost: {record.log}: {error.strerror}")
         self._hold(service, process, log)
         self._say(f"{service}: goes on as pid {held.pid}" if held.running else f"{service}: had ended")
 

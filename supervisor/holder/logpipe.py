@@ -67,20 +67,15 @@ def make_pipe(log: str, uid: int | None, gid: int | None) -> str:
 class LogPipe:
     """The reading end of one service's pipe, and its file."""
 
-    def __init__(self, log: str, pid: int | None = None, *, rate: int = LOG_RATE, keep: int = LOG_KEEP) -> None:
+    def __init__(self, log: str, pid: int | None = None, *, rate: int = LOG_RATE, keep: int = LOG_KEEP, pipe: int | None = None) -> None:
         """Open the log's pipe by name, or when somebody removed the name, through the process that writes to it. OSError.
 
-        `rate`: bytes a second that are logged (0: all). `keep`: bytes of the file and its rotated ones."""
+        `rate`: bytes a second that are logged (0: all). `keep`: bytes of the file and its rotated ones. `pipe`: it is open already."""
         self.log = log
         self._budget = Budget(rate, time.monotonic())
         self._limit = min(LOG_FILE, keep // 4)  # bytes of one file
         self._keep = keep - self._limit
-        try:
-            self._pipe = os.open(f"{log}.fifo", PIPE_FLAGS | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            if pid is None:
-                raise
-            self._pipe = os.open(f"/proc/{pid}/fd/1", PIPE_FLAGS)
+        self._pipe = _open_pipe(log, pid) if pipe is None else pipe
         if not stat.S_ISFIFO(os.fstat(self._pipe).st_mode):
             os.close(self._pipe)
             raise FileExistsError(errno.EEXIST, "not a named pipe", f"{log}.fifo")
@@ -116,6 +111,12 @@ class LogPipe:
                 self._say(f"stead: more than {self._budget.rate} bytes a second: what follows is dropped until it is less".encode())
             self._drop(data, "over the rate")
         return self._budget.shut
+
+    def hand_over(self) -> int:
+        """The pipe for the next image of this process; the file has all that was in it."""
+        self.drain(LOG_PIPE)
+        self._say()
+        return self._pipe
 
     def close(self) -> None:
         self._say()
@@ -189,6 +190,15 @@ class LogPipe:
         os.close(self._file)
         self._file = -1
         self._open()
+
+
+def _open_pipe(log: str, pid: int | None) -> int:
+    try:
+        return os.open(f"{log}.fifo", PIPE_FLAGS | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if pid is None:
+            raise
+        return os.open(f"/proc/{pid}/fd/1", PIPE_FLAGS)
 
 
 def _now() -> bytes:

@@ -4,7 +4,8 @@
 
 Rules: standard library only, no asyncio, no network, no configuration. One holder for a state directory (`LOCK`). It starts the
 supervisor and starts it again whatever it dies of; INT or TERM asks the supervisor to stop all services; a second one, or no end within
-the limit, stops them by force, and a third at once. HUP goes on to the supervisor.
+the limit, stops them by force, and a third at once. HUP goes on to the supervisor. `replace` makes it its own next version
+(`succession.py`); with `--check` before its arguments a program only says whether it could be that, and its version.
 
 Exit codes: 0 everything is stopped, as somebody asked (also by the supervisor's exit code 84) · 86 the supervisor said that trying again
 does not help, and why · 2 wrong arguments · 3 a record of a newer holder · 6 another holder runs · 9 the state directory.
@@ -28,23 +29,29 @@ from typing import Any
 
 from hart.errors import ConflictError, FormatError, SteadError, StorageError, UsageError
 from hart.limits import HOLDER_GRACE_S, HOLDER_LOCK_S, HOLDER_STOP_S, SUPERVISOR_LEAVES_S
-from supervisor.holder import procfs, protocol
+from supervisor.holder import procfs, protocol, succession
 from supervisor.holder.cgroup import find_site
 from supervisor.holder.doorway import Doorway
 from supervisor.holder.keeper import Keeper, RefusedError
 from supervisor.holder.loop import Loop
 from supervisor.holder.overseer import Overseer
 from supervisor.holder.registry import NewerRecordError, Registry
+from supervisor.holder.succession import Memo
 
 STOPPED, GIVEN_UP = 84, 86
+LOCK = "lock"  # in the names of descriptors that are handed over
 PR_SET_CHILD_SUBREAPER = 36
 USAGE = "python -P -m supervisor.holder.main --state DIRECTORY --supervisor PROGRAM ARGUMENT…"
 
 
 class Holder:
-    """One run, from adoption to the exit code. `state` is an absolute directory whose lock is ours."""
+    """One run, from adoption to the exit code. `state` is an absolute directory whose lock `lock` is; `memo` is of the image before us."""
 
-    def __init__(self, state: str, argv: list[str]) -> None:
+    def __init__(self, state: str, argv: list[str], lock: int, memo: Memo) -> None:
+        self._state, self._lock, self._memo = state, lock, memo
+        self._successor: str | None = None  # the program that we are to become
+        self._next_version = ""
+        self._python = memo.python or sys.executable
         self._signals: list[int] = []
         self._loop = Loop()
         self._catch_signals()
@@ -53,16 +60,19 @@ class Holder:
         self._site = find_site(state)
         self._keeper = Keeper(registry, self._loop, self._site, self._boot_id, self._tell, say)
         self._overseer = Overseer(registry, self._loop, self._boot_id, argv, self._supervisor_died, say)
-        self._keeper.adopt_all()
+        self._keeper.adopt_all(memo.fds)
         self._doorway = Doorway(f"{state}/holder.sock", self._loop, self._answer, self._greeting, say)
         self._stop_reason: str | None = None  # somebody asked us to end
         self._stop_by = 0.0
         self._exit_code: int | None = None  # we are ending
         self._kill_at = 0.0
+        succession.let_signals_come()
 
     def run(self) -> int:
         self._overseer.begin(time.monotonic())
         while True:
+            if self._successor is not None:
+                self._become(self._successor)
             now = time.monotonic()
             self._overseer.tick(now)
             if self._stop_reason is not None and self._exit_code is None and now >= self._stop_by:
@@ -76,6 +86,30 @@ class Holder:
                     return self._exit_code
             deadlines = [at for at in (self._overseer.deadline(), self._own_deadline()) if at is not None]
             self._loop.wait(max(0.0, min(deadlines) - now) if deadlines else None)
+
+    def _become(self, program: str) -> None:
+        """Go on as that program; returns when that could not be."""
+        self._successor = None
+        self._doorway.flush()
+        fds = {LOCK: self._lock, **self._keeper.hand_over()}
+        supervisor = succession.with_program(self._overseer.argv, self._python, program)
+        memo = Memo(python=program, version=self._next_version, turn=self._memo.turn + 1, fds=fds)
+        try:
+            succession.become(succession.command(program, self._state, supervisor), os.environ, memo)
+        except OSError as error:
+            say(f"{program}: {error.strerror}; going on as before")
+
+    def _replace(self, program: str) -> dict[str, Any]:
+        if self._exit_code is not None or self._stop_reason is not None:
+            raise RefusedError("the holder is ending")
+        if not program.startswith("/"):
+            raise RefusedError("the program is not an absolute path")
+        supervisor = succession.with_program(self._overseer.argv, self._python, program)
+        self._next_version, why = succession.check(succession.command(program, self._state, supervisor), os.environ)
+        if why:
+            raise RefusedError(why)
+        self._successor = program
+        return {"version": self._next_version}
 
     def _own_deadline(self) -> float | None:
         if self._exit_code is not None:
@@ -125,7 +159,15 @@ class Holder:
     def _carry_out(self, kind: str, message: dict[str, Any]) -> dict[str, Any]:
         match kind:
             case "hello":
-                return {"version": protocol.VERSION, "boot_id": self._boot_id, "pid": os.getpid(), "containment": self._site.describe()}
+                return {
+                    "version": protocol.VERSION,
+                    "boot_id": self._boot_id,
+                    "pid": os.getpid(),
+                    "containment": self._site.describe(),
+                    "program": self._memo.version,
+                    "turn": self._memo.turn,
+                    "takes": protocol.TAKES,
+                }
             case "attached":
                 self._overseer.note_attached()
                 return {}
@@ -146,11 +188,8 @@ class Holder:
             case "shutdown":
                 self._end(0, time.monotonic(), supervisor_leaves_s=SUPERVISOR_LEAVES_S)
                 return {}
-            case "handover":
-                request = {"argv": message["argv"], "env": message["env"], "cwd": "/", "log": "/"}
-                new = protocol.to_start_request(request)
-                self._overseer.handover(new.argv, new.env)
-                return {}
+            case "replace":
+                return self._replace(_text(message["program"]))
             case _:
                 raise RefusedError(f"unknown request: {kind}")
 
@@ -210,9 +249,10 @@ def say(text: str) -> None:
             os.write(2, f"{line}\n".encode(errors="replace"))
 
 
-def take_lock(state: str) -> int:
-    """The descriptor that holds `<state>/LOCK`, with our pid in it. ConflictError when another holder runs."""
-    fd = os.open(f"{state}/LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def take_lock(state: str, fd: int | None = None) -> int:
+    """The descriptor that holds `<state>/LOCK`, with our pid in it; `fd` is open already. ConflictError when another holder runs."""
+    if fd is None:
+        fd = os.open(f"{state}/LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     until = time.monotonic() + HOLDER_LOCK_S
     while True:
         try:
@@ -225,7 +265,7 @@ def take_lock(state: str) -> int:
             time.sleep(0.02)
             continue
         os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
 
 
@@ -248,16 +288,32 @@ def arguments(argv: list[str]) -> tuple[str, list[str]]:
 
 def run(argv: list[str]) -> int:
     """SteadError says why it cannot begin; afterwards nothing but a kill ends it early."""
-    state, supervisor = arguments(argv)
+    checking = argv[:1] == ["--check"]
+    state, supervisor = arguments(argv[1:] if checking else argv)
+    memo = succession.take(os.environ)
     try:
         os.makedirs(state, mode=0o755, exist_ok=True)  # noqa: PTH103  as above
-        take_lock(state)
+        if checking:
+            return answer_check(state)
+        lock = take_lock(state, memo.fds.get(LOCK))
         become_subreaper()
-        return Holder(state, supervisor).run()
+        return Holder(state, supervisor, lock, memo).run()
     except NewerRecordError as error:
         raise FormatError(state, str(error), next="start the newer version again") from error
     except OSError as error:
         raise StorageError(str(error.filename or state), error.strerror or str(error)) from error
+
+
+def answer_check(state: str) -> int:
+    """Everything is loaded, and the records can be kept: say the version."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    Registry(state).check()
+    try:
+        print(version("stead"), flush=True)
+    except PackageNotFoundError:  # run from a checkout
+        print("unknown", flush=True)
+    return 0
 
 
 def become_subreaper() -> None:

@@ -65,6 +65,10 @@ class Overseer:
         self._failures = 0
 
     @property
+    def argv(self) -> list[str]:
+        return self._argv
+
+    @property
     def pid(self) -> int | None:
         """None between two supervisors."""
         return None if self._process is None else self._process.pid
@@ -81,9 +85,6 @@ class Overseer:
             self._watch(former)
             self._former = True
             self._kill_at = now + SUPERVISOR_LEAVES_S
-
-    def handover(self, argv: list[str], env: dict[str, str]) -> None:
-        self._argv, self._env = argv, env
 
     def note_attached(self) -> None:
         """The supervisor says that it has taken over the services."""

@@ -6,7 +6,7 @@ A line that is no request closes its connection only.
 
 Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` or `{"id": n, "ok": false, "error": "…"}`:
 
-    hello                                    → {version, boot_id, pid, containment}   what holds services together
+    hello                                    → {version, boot_id, pid, containment, program, turn, takes}
     attached {}                              → {}   "I have taken over the services": who dies after that is started again at once
     start   {service, start: StartRequest}   → {held: Held}   refused while that service runs; an ended one is swept and replaced
     signal  {service, start_id, signal, group: bool}  → {sent: bool}   never sent when start_id is not the one that is held;
@@ -15,7 +15,8 @@ Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` 
     list                                     → {held: [Held, …]}   running ones, and ended ones until they are forgotten
     forget  {service, start_id}              → {}   drop the record of a process that has ended; what it left behind is killed
     shutdown {}                              → {}   "I have stopped everything: end": the holder kills what is left and exits 0
-    handover {argv, env}                     → {}   how the holder starts the supervisor again when it dies
+    replace {program}                        → {version}   become that program, a Python that has Stead, by exec, right after this reply;
+                                               refused, with nothing done, when it cannot take over
 
 Events, holder → every connection:
 
@@ -59,6 +60,9 @@ class StartRequest:
     limits: dict[str, float] = field(default_factory=dict)  # of LIMITS: bytes, cores, counts
     no_new_privs: bool = False
     tmp: str | None = None  # directory that is its /tmp and /var/tmp, where that can be done
+
+
+TAKES = [each.name for each in fields(StartRequest)]  # an older holder is not sent what it does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,6 +90,12 @@ class Registry:
             if complaint:
                 complaints.append(complaint)
         return records, complaints
+
+    def check(self) -> None:
+        """NewerRecordError when there is a record that this program could not keep. Changes nothing."""
+        for name in os.listdir(self._directory):  # noqa: PTH208  as above
+            with suppress(ValueError, FileNotFoundError), open(f"{self._directory}/{name}", "rb") as file:
+                decode_record(file.read())
 
     def load_supervisor(self) -> tuple[Record | None, str]:
         return self._load(self._supervisor)

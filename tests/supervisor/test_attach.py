@@ -91,7 +91,7 @@ async def test_answers_become_values(holder: ScriptedHolder, client: HolderClien
     assert (await asked(holder, client.hello(), ok=True, version=1, boot_id="b", pid=3)).pid == 3
     assert await asked(holder, client.start("web", REQUEST), ok=True, held=to_dict(HELD) | {"news": 1}) == HELD
     assert await asked(holder, client.list(), ok=True, held=[to_dict(HELD)]) == [HELD]
-    for question in (client.forget("web", "ab"), client.shutdown(), client.handover(["/sup"], {"A": "b"})):
+    for question in (client.forget("web", "ab"), client.shutdown(), client.replace("/python")):
         assert await asked(holder, question, ok=True) is None
 
 

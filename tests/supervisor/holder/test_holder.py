@@ -414,21 +414,13 @@ async def test_the_supervisors_last_word_ends_the_holder(stand: Stand, code: int
     await client.close()
 
 
-async def test_the_supervisor_hears_hup_and_its_successor_is_started_as_it_asked(stand: Stand) -> None:
-    """HUP goes on to the supervisor; `handover` says what is started when it ends."""
+async def test_the_supervisor_hears_hup(stand: Stand) -> None:
     flag = stand.state / "flag"
     holder = stand.launch(("/bin/sh", "-c", f"trap 'touch {flag}1; exit 3' HUP; touch {flag}0; while :; do sleep 0.05; done"))
     client = await stand.client()
-    await client.handover(
-        ["/bin/sh", "-c", f'echo "$WHO" > {flag}2.new; mv {flag}2.new {flag}2; exec sleep 1000'], {"WHO": "me", "PATH": "/bin:/usr/bin"}
-    )
     await eventually(Path(f"{flag}0").exists, stand.said())
     holder.send_signal(signal.SIGHUP)
-    await eventually(Path(f"{flag}2").exists, stand.said())
-    assert (stand.state / "flag1").exists()
-    assert (stand.state / "flag2").read_text() == "me\n"
-    with pytest.raises(ServiceError, match="absolute paths"):
-        await client.handover(["sup"], {})
+    await eventually(Path(f"{flag}1").exists, stand.said())
     await client.close()
 
 
