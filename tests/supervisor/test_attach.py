@@ -91,8 +91,17 @@ async def test_answers_become_values(holder: ScriptedHolder, client: HolderClien
     assert (await asked(holder, client.hello(), ok=True, version=1, boot_id="b", pid=3)).pid == 3
     assert await asked(holder, client.start("web", REQUEST), ok=True, held=to_dict(HELD) | {"news": 1}) == HELD
     assert await asked(holder, client.list(), ok=True, held=[to_dict(HELD)]) == [HELD]
-    for question in (client.forget("web", "ab"), client.shutdown(), client.replace("/python")):
+    for question in (client.forget("web", "ab"), client.shutdown()):
         assert await asked(holder, question, ok=True) is None
+    assert await asked(holder, client.replace("/python"), ok=True, version="9.1") == "9.1"
+
+
+async def test_an_older_holder_is_not_sent_what_it_does_not_know(holder: ScriptedHolder, client: HolderClient) -> None:
+    await asked(holder, client.hello(), ok=True, version=1, boot_id="b", pid=3, takes=["argv", "env", "cwd", "log"])
+    task = asyncio.ensure_future(client.start("web", REQUEST))
+    request = await holder.next_request()
+    assert set(request["start"]) == {"argv", "env", "cwd", "log"}
+    task.cancel()
 
 
 async def test_a_refusal_is_a_service_error_with_the_holders_reason(holder: ScriptedHolder, client: HolderClient) -> None:
