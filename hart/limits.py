@@ -201,6 +201,14 @@ VERIFY_SHARE: Final = 0.2  # of a core, and of the disk's time, that hashing in 
 VERIFY_WHOLE_S: Final = 24 * 3600.0  # a package whose files look untouched is hashed again after that: disks rot silently
 VERIFY_TRIES: Final = 3  # times in a row that one file is put back: then its service itself writes it, and nobody wins
 VERIFY_SHOWN: Final = 1000  # findings in one answer: nobody reads more
+PACK_PERIOD_S: Final = 60.0  # between looks for rotated logs to compress: a flood rotates one file in three seconds
+PACK_SHARE: Final = 0.2  # of a core that compressing takes
+PACK_HOOK_S: Final = (
+    900.0  # a hook's rotated log is left alone for so long: a hook that had opened it may still write, and none runs longer
+)
+FAILED_START_MAX: Final = 64 * KIB  # of the output of the last start that failed: a long trace, and not a whole configuration dump
+JOURNALD_LOOK_S: Final = 1.0  # between looks at logs that are passed on to systemd's journal
+JOURNALD_TRY_S: Final = 15.0  # between tries with a journal that is not there
 LOG_LINES: Final = 50  # that `svc logs` shows
 LOG_LINES_MAX: Final = 100_000  # that it can be asked for
 LOG_WORDS: Final = 4 * KIB  # the end of a log that is looked at for a reason

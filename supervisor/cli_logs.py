@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("--hook", metavar="HOOK", help="The log of a hook instead of the service's own output.")
+@click.option("--failed", is_flag=True, help="What the last start that failed has said, and how it ended.")
 @click.option("--all", "every", is_flag=True, help="The service's own output and its hooks, in the order of time.")
 @click.option("--since", metavar="TIME", help="From then on: 10m, 2h30m, 3d (ago), 2026-01-31 or 2026-01-31T23:00 (UTC).")
 @click.option("--until", metavar="TIME", help="What is older than that time.")
@@ -37,6 +38,7 @@ def logs(
     lines: int | None,
     follow: bool,
     hook: str | None,
+    failed: bool,
     every: bool,
     since: str | None,
     until: str | None,
@@ -58,13 +60,20 @@ def logs(
 
     if hook is not None and every:
         raise UsageError("--all", "has every hook already", next="leave --hook out")
+    if failed and (hook is not None or every or follow):
+        raise UsageError("--failed", "is one file that is complete", next="leave --hook, --all and --follow out")
     if follow and until is not None:
         raise UsageError("--until", "ends what --follow would go on with", next="leave one of them out")
     service = Ident.parse(name).name if "/" in name else Ident("o", name).name
     now = datetime.now().astimezone()  # noqa: TID251  the driver's clock
     begin, end = (as_time(text, now, option=option) if text else None for text, option in ((since, "--since"), (until, "--until")))
     most = min(LOG_LINES_MAX if since or until else LOG_LINES, LOG_LINES_MAX) if lines is None else min(lines, LOG_LINES_MAX)
-    show = Show(service, find(choose_root(root).service(service) / "logs", service, hook, every=every), every=every, as_json=as_json)
+    show = Show(
+        service,
+        find(choose_root(root).service(service) / "logs", service, "failed" if failed else hook, every=every),
+        every=every,
+        as_json=as_json,
+    )
     show.what_is_there(most, begin, end, follow=follow)
 
 
@@ -73,20 +82,29 @@ def find(directory: Path, service: str, hook: str | None, *, every: bool) -> dic
     from hart.errors import NotFoundError
     from hart.files import storage
     from supervisor.logfile import files
+    from supervisor.service.failed_start import NAME as FAILED
     from supervisor.service.hooks import NAMES
 
-    if hook is not None and hook not in NAMES | {"probe"}:
+    if hook is not None and hook not in NAMES | {"probe", FAILED}:
         raise NotFoundError(f"hook {hook}", "does not exist", next=f"one of {', '.join(sorted(NAMES))}")
     with storage(directory):
-        streams = {name: directory / f"{name}.log" for name in ("run", *sorted(NAMES - {"run"}), "probe")}
+        streams = {name: directory / f"{name}.log" for name in ("run", *sorted(NAMES - {"run"}), "probe", FAILED)}
         there = {name: path for name, path in streams.items() if path.is_file() or files(path)}
-    wanted = there if every else {name: path for name, path in there.items() if name == (hook or "run")}
+    wanted = (
+        {name: path for name, path in there.items() if name != FAILED}
+        if every
+        else {name: path for name, path in there.items() if name == (hook or "run")}
+    )
     if wanted:
         return wanted
+    if hook == FAILED:
+        raise NotFoundError(f"failed start of {service}", "none is on record", next=f"stead svc logs {service}")
     raise NotFoundError(
         f"log of {service}" + (f", hook {hook}" if hook else ""),
         f"there is no {streams[hook or 'run']}",
-        next=f"--hook {' | '.join(name for name in there if name != 'run')}" if there else "has it ever run? stead svc status",
+        next=f"--hook {' | '.join(name for name in there if name not in ('run', FAILED))}"
+        if there
+        else "has it ever run? stead svc status",
     )
 
 

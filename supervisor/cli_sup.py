@@ -33,6 +33,7 @@ TERM_S = 30.0  # from "all services are down" to the holder's end
 @click.option("--own-user", is_flag=True, help="Run all services as your own user, whatever user their packages name.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("--json-logs", is_flag=True, help="Every line on the terminal is one JSON object.")
+@click.option("--journald", is_flag=True, help="What services write goes to systemd's journal too.")
 @load_options
 def run(
     ident: str | None,
@@ -46,6 +47,7 @@ def run(
     own_user: bool,
     no_color: bool,
     json_logs: bool,
+    journald: bool,
     **options: Any,
 ) -> None:
     """Run the supervisor in the foreground; with IDENT, load that service too.
@@ -66,6 +68,7 @@ def run(
         "ip": ip,
         "own_user": own_user,
         "json_logs": json_logs,
+        "journald": journald,
     }
     chosen_root, ring_given = choose_root(root), take_ring_options(options)
     settings = Settings(

@@ -2,7 +2,7 @@
 
 Rules: reading is bounded and never holds the writer up. Rotated files, packed or not, are read as if they were one with the current
 (`holder/rotation.py` has their names). What vanishes while it is read was the oldest, and is no error.
-Not here: what is shown of a line (`logline.py`). Nothing packs rotated files yet; those that somebody has packed are read.
+Not here: what is shown of a line (`logline.py`), and who packs (`packer.py`).
 """
 
 from __future__ import annotations

@@ -101,6 +101,11 @@ class Lines:
         self._most = most
         self._rest = b""
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that is not ended yet."""
+        return len(self._rest)
+
     def feed(self, block: bytes) -> list[bytes]:
         *whole, self._rest = (self._rest + block).split(b"\n")
         lines = [line + b"\n" for line in whole]

@@ -25,7 +25,7 @@ from hart.installed import InstalledTree
 from hart.keys import KeyCache
 from hart.limits import WATCH_S
 from hart.root import Root
-from supervisor import commands, facts, services, updates
+from supervisor import commands, facts, packer, services, updates
 from supervisor.attach import Exited, HolderClient, Lost, StopRequested
 from supervisor.census import Sys
 from supervisor.control import Control
@@ -37,6 +37,7 @@ from supervisor.gossip.store import RingStore, Saved
 from supervisor.groups import Groups
 from supervisor.host import Host
 from supervisor.journal import Journal
+from supervisor.journald import Journald
 from supervisor.ring import Ring, own_ip
 from supervisor.ring_keyfiles import first_keyring
 from supervisor.ringfiles import RingFiles
@@ -102,6 +103,9 @@ async def supervise(settings: Settings) -> None:
         tasks.create_task(watch_files(host), name="files")
         tasks.create_task(updates.follow(host), name="updates")
         tasks.create_task(host.upkeep.keep(), name="upkeep")
+        tasks.create_task(packer.keep(host), name="packer")
+        if settings.journald:
+            tasks.create_task(Journald(host).keep(), name="journald")
         tasks.create_task(end(host, control, gateway), name="end")
 
 

@@ -104,6 +104,7 @@ class Settings:
     ring: RingSettings = field(default_factory=RingSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     json_logs: bool = False
+    journald: bool = False  # what services write goes to systemd's journal too
 
     def __post_init__(self) -> None:
         if not UPDATE_PERIOD_MIN_S <= self.update_period_s < 1e7:
@@ -161,6 +162,7 @@ class Settings:
             f"--sys-ip-address={self.ip}",
             *(["--own-user"] if self.own_user else []),
             *(["--json-logs"] if self.json_logs else []),
+            *(["--journald"] if self.journald else []),
         ]
 
     def _ring_arguments(self) -> list[str]:
@@ -199,7 +201,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--restart-cooldown", type=float, default=BACKOFF_COOLDOWN_S)
     for name in ("sys-ip-address", "ring", "peer-watch-file", "key", "certs", "ca-certs"):
         parser.add_argument(f"--{name}", default="")
-    for name in ("own-user", "json-logs", "listen-gossip-fixed", "no-mdns", "listen-http-fixed", "http-open"):
+    for name in ("own-user", "json-logs", "journald", "listen-gossip-fixed", "no-mdns", "listen-http-fixed", "http-open"):
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("peer", "join"):
         parser.add_argument(f"--{name}", action="append", default=[])
@@ -215,6 +217,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         ip=given.sys_ip_address,
         own_user=given.own_user,
         json_logs=given.json_logs,
+        journald=given.journald,
         ring=RingSettings(
             name=given.ring,
             listen=parse_address(given.listen_gossip, port=GOSSIP_PORT, thing="--listen-gossip"),

@@ -9,12 +9,9 @@ not again and again. What counts as drift is decided in drift.py.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hart import filelist, servicedir
 from hart.errors import NotFoundError, SteadError
@@ -23,6 +20,7 @@ from hart.ident import Ident
 from hart.installed import InstalledPackage
 from hart.limits import UPDATE_SPREAD, VERIFY_BYTES, VERIFY_SHARE, VERIFY_SHOWN, VERIFY_WHOLE_S
 from supervisor import clock
+from supervisor.aside import aside
 from supervisor.drift import AGAIN, Finding, Kind, Outcome, Tries, judge, told
 from supervisor.journal import Level
 from supervisor.request import Request
@@ -32,38 +30,11 @@ from supervisor.service.events import PAUSED, UP, State
 if TYPE_CHECKING:
     from supervisor.host import Host
 
-T = TypeVar("T")
-NICE: Final = 10
 Say = Callable[[str], None]
 
 
 class CalledOffError(Exception):
     """Whoever asked has gone."""
-
-
-async def aside(work: Callable[[], T]) -> T:
-    """Run in a thread of its own, of low priority, that nobody waits for at the end of the process."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(settle: Callable[[Any], None], value: Any) -> None:
-        if not done.done():
-            settle(value)
-
-    def run() -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  whoever waits gets it
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(tell, done.set_exception, error)
-        else:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(tell, done.set_result, result)
-
-    threading.Thread(target=run, name="verify", daemon=True).start()
-    return await done
 
 
 class Upkeep:
@@ -208,7 +179,7 @@ class Upkeep:
         package = self._host.tree.find(ident) or self._remembered(ident)
         problems: list[Problem] | str = [Problem("", "is not there, or cannot be read")]
         if package is not None:
-            problems = await aside(lambda: self._problems(package, budget, asked=asked))
+            problems = await aside(lambda: self._problems(package, budget, asked=asked), name="verify")
         if isinstance(problems, str):
             return [Finding(kind=Kind.PACKAGE, subject=str(ident), path="", outcome=Outcome.NOTED, because=problems)]
         verdict = judge(problems)

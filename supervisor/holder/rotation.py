@@ -1,7 +1,7 @@
 """The rotated files of a log: `<log>.1`, `<log>.2` …, the higher the newer, and `<log>.N.gz` once somebody has packed it.
 
 Rules: numbers only go up, so a file keeps its name while others read or pack it. The oldest go first, until the rest is within bytes and
-files. One writer for each log. Not here: who reads (`supervisor/logfile.py`). Nobody packs yet.
+files. One writer for each log. Not here: who reads (`supervisor/logfile.py`) and who packs (`supervisor/packer.py`).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from supervisor.groups import NONE_YET
 from supervisor.holder.protocol import Held
 from supervisor.logfile import last_words
 from supervisor.plain import one_line
-from supervisor.service import change, hooks, order
+from supervisor.service import change, failed_start, hooks, order
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import feed, outlook
 from supervisor.service.change import Act
@@ -103,6 +103,7 @@ class Service:
         self.degraded = ""  # why what runs is not what it should be
         self.last_lines: list[str] = []  # of the log of what failed, while it waits to be started again
         self._last_log = ""  # of what was started last
+        self._began = 0.0  # when: wall time
         self.hook_trouble = ""  # how the last reconfigure of this process failed
         self.waits_for = ""  # what the ready probe last said
         self.process = Process(host, spec.name)
@@ -256,8 +257,8 @@ class Service:
                 self.watch.health()
             case StopWatching():
                 self.watch.stop()
-            case Failed(because):
-                self._on_failure(because)
+            case Failed(because, starting):
+                self._on_failure(because, starting=starting)
             case BecameReady():
                 self.memory.save(was_ready=True)
             case Proved():
@@ -367,7 +368,7 @@ class Service:
     async def _hook_work(self, name: str) -> None:
         number = self.work.number
         if name == "init":
-            self._last_log = name
+            self._last_log, self._began = name, clock.wall()
         outcome = await self.run_hook(name)
         event = ANSWERS.get(name) or (Event.INIT_OK if outcome.ok else Event.INIT_FAILED)
         self.answer(number, event, f"the {name} hook {outcome.because}")
@@ -404,7 +405,7 @@ class Service:
         assert rendering is not None
         self.process.expect()
         self.hook_trouble, self._found = "", False
-        self._last_log = "run"
+        self._last_log, self._began = "run", clock.wall()
         self.memory.save(
             release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
         )
@@ -489,7 +490,10 @@ class Service:
         lines = last_words(self.kit.service_dir / "logs" / f"{self._last_log}.log")
         return [one_line(line, LOG_WORDS_LINE) for line in clean(lines, secret_texts(self))]
 
-    def _on_failure(self, because: str) -> None:
+    def _on_failure(self, because: str, *, starting: bool) -> None:
+        if starting and self.kit is not None and self._last_log:
+            logs, release = self.kit.service_dir / "logs", str(self.kit.package.ident)
+            failed_start.keep(logs, self._last_log, began=self._began, at=clock.wall(), release=release, because=because)
         if self.memory.give_up_trial(because):
             self.tell(Event.RESTART, self.memory.update_note)
 

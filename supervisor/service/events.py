@@ -144,9 +144,10 @@ class StopWatching:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The service did not come up, died, or is unhealthy."""
+    """The service did not come up, died, or is unhealthy. `starting`: it ended before it was ready."""
 
     because: str
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,7 +369,7 @@ class Life:
         self.lived = self.state is State.READY and self.failures == 0 and up_s >= min(BACKOFF_LIVED_S, self.backoff.cooldown_s)
         self.failed, self.failures = True, self.failures + 1
         self.row.append(Failure(self.now, because))
-        self.emit(Failed(because))
+        self.emit(Failed(because, starting=self.state is not State.READY))
 
     def forgive(self) -> None:
         """The next failure is a first one."""

@@ -90,6 +90,13 @@ def test_a_crash_loop_says_how_often_and_what_the_service_said_last(root: Root) 
         told = subprocess.run([STEAD, "why", "web", "--root", str(root.path)], capture_output=True, text=True, check=True).stdout
         assert "no route to the database" in told
         assert "hunter2" not in f"{row}{told}{host.log()}"
+        logs = [STEAD, "svc", "logs", "web", "--failed", "--root", str(root.path)]
+        lines = subprocess.run(logs, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert lines[0].endswith(f"# {WEB}: the process exited with code 3")
+        assert [line.partition(" ")[2] for line in lines[1:]] == [
+            "token hunter2-the-secret",
+            "no route to the database",
+        ]  # as run.log has it
 
 
 def test_a_killed_supervisor_leaves_the_service_alone_and_finds_it_again(root: Root) -> None:

@@ -166,7 +166,7 @@ def test_a_start_that_is_not_ready_in_time_is_a_failure() -> None:
     story = Story(Plan(ready_probe=True, ready_deadline_s=60))
     for event in (Event.WANTED_UP, Event.PREPARED, Event.STARTED):
         story.hear(event)
-    assert story.wait(60) == [Failed("not ready within 60 s"), StopWatching(), SignalProcess()]
+    assert story.wait(60) == [Failed("not ready within 60 s", starting=True), StopWatching(), SignalProcess()]
     story.hear(Event.EXITED)
     assert story.life.state is State.BACKOFF
     assert story.life.failures == 1
