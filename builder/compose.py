@@ -167,7 +167,7 @@ def service_toml(service: Service) -> str | None:
 
 
 def probe_table(probe: Probe) -> dict[str, Any]:
-    numbers = {name: int(value) if name == "failures" else value for name, value in probe.numbers.items()}
+    numbers = {name: int(value) if name in ("failures", "successes") else value for name, value in probe.numbers.items()}
     return {probe.kind.value: probe.target, **numbers}
 
 

@@ -62,7 +62,8 @@ PLACES = {
         "config": "[config]", "source": "[[source]]", "environment": "[environment.set] or [environment.push]"}.items()},
 }  # fmt: skip
 READY_NUMBERS = {"interval_s": 0.5, "timeout_s": 2.0, "deadline_s": 60.0}
-HEALTH_NUMBERS = {"interval_s": 10.0, "timeout_s": 5.0, "failures": 3.0}
+HEALTH_NUMBERS = {"interval_s": 10.0, "timeout_s": 5.0, "failures": 3.0, "successes": 1.0, "splay_s": 10.0}
+COUNTS = ("failures", "successes")
 
 
 def read_plan(text: str, *, thing: str) -> Plan:
@@ -313,16 +314,20 @@ def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Pro
     reader.known.update(kind.value for kind in ProbeKind)
     given: dict[str, float] = {}
     for name in numbers:
-        if name == "failures":
+        if name in COUNTS:
             whole = reader.take_whole(name, 1, 86_400)
             given |= {name: float(whole)} if whole is not None else {}
             continue
         value = reader.take(name, float, -1.0) if reader.has(name) else None
         reader.known.add(name)
-        if value is not None and not 0 < value <= 86_400:
-            reader.problem(name, f"{name} must be more than 0 and at most 86400")
+        zero = name == "splay_s"  # turns it off
+        if value is not None and (not 0 <= value <= 86_400 or (value == 0 and not zero)):
+            reader.problem(name, f"{name} must be {'at least' if zero else 'more than'} 0 and at most 86400")
         elif value is not None:
             given[name] = value
+    interval_s = given.get("interval_s", numbers["interval_s"])
+    if given.get("splay_s", 0.0) > interval_s:
+        reader.problem("splay_s", f"splay_s is a part of interval_s, so at most {interval_s:g}")
     reader.finish()
     if len(named) != 1:
         reader.problem(None, f"{key} has exactly one of http, tcp, exec, not {' and '.join(named) or 'none'}")

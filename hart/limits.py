@@ -147,6 +147,7 @@ HEALTH_INTERVAL_S: Final = 30.0  # Habitat's default between checks
 HEALTH_RETRY_S: Final = 5.0  # after a bad result look again soon, so that three bad ones are seen in seconds
 HEALTH_TIMEOUT_S: Final = 5.0  # one http or tcp check; a check that hangs is unknown, and unknown is bad
 HEALTH_FAILURES: Final = 3  # bad results in a row that make a service unhealthy: one lost packet is not an outage
+HEALTH_SUCCESSES: Final = 1  # good results in a row that make it healthy again; what flaps asks for more in its plan
 PROBE_REPLY_MAX: Final = 4 * KIB  # bytes read of an http probe's answer: the status line is the first
 SHUTDOWN_TIMEOUT_S: Final = 8.0  # from the shutdown signal to KILL; Habitat's figure
 KILL_AGAIN_S: Final = 5.0  # a process stuck in the kernel is told again and reported, never assumed gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hart.limits import HEALTH_FAILURES, READY_DEADLINE_S, SETTLE_S, SHUTDOWN_TIMEOUT_S, TRIAL_S
+from hart.limits import HEALTH_FAILURES, HEALTH_SUCCESSES, READY_DEADLINE_S, SETTLE_S, SHUTDOWN_TIMEOUT_S, TRIAL_S
 
 
 class State(StrEnum):
@@ -75,6 +75,7 @@ class Plan:
     ready_deadline_s: float = READY_DEADLINE_S
     settle_s: float = SETTLE_S
     health_failures: int = HEALTH_FAILURES
+    health_successes: int = HEALTH_SUCCESSES
     stop_timeout_s: float = SHUTDOWN_TIMEOUT_S
     trial_s: float = TRIAL_S
     job: bool = False  # its process is to end by itself, and is not started again

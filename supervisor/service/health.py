@@ -2,7 +2,8 @@
 
 Rules: a table has exactly one of `http`, `tcp`, `exec`, whose value is a template. service.toml goes before the hook of the same purpose
 (`ready`, `health-check`). Whatever is not a clear answer is unknown, and unknown is never good. Only loopback and the host's own
-addresses make sense, but that is the plan's business.
+addresses make sense, but that is the plan's business. The first health check comes at once, since nobody is sent to a service before it;
+after it there is one pause of random length, so that services that started together are not checked together ever after (Habitat's splay).
 
 Format: service.toml of a package (`[ready]`, `[health]`).
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +21,7 @@ from hart.limits import (
     HEALTH_FAILURES,
     HEALTH_INTERVAL_S,
     HEALTH_RETRY_S,
+    HEALTH_SUCCESSES,
     HEALTH_TIMEOUT_S,
     HOOK_S,
     PROBE_INTERVAL_MIN_S,
@@ -27,6 +29,7 @@ from hart.limits import (
     READY_INTERVAL_S,
     READY_TIMEOUT_S,
 )
+from supervisor.service.checks import GOOD
 from supervisor.service.events import Check
 
 
@@ -45,6 +48,7 @@ class Probe:
     what: str
     interval_s: float
     timeout_s: float
+    splay_s: float = 0.0  # of which a random part is the pause after the first good health check, if that is shorter than the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class Probes:
     health: Probe | None
     ready_deadline_s: float = READY_DEADLINE_S
     health_failures: int = HEALTH_FAILURES
+    health_successes: int = HEALTH_SUCCESSES
 
 
 def probes_of(tables: Mapping[str, Any], hooks: frozenset[str], *, interval_s: float | None, thing: str) -> Probes:
@@ -63,18 +68,19 @@ def probes_of(tables: Mapping[str, Any], hooks: frozenset[str], *, interval_s: f
     ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if "ready" in tables else None
     if ready_probe is None and "ready" in hooks:
         ready_probe = Probe(kind=Kind.HOOK, what="ready", interval_s=READY_INTERVAL_S, timeout_s=HOOK_S["ready"])
-    health_probe = _probe(health, interval_s or 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if "health" in tables else None
+    health_probe = _probe(health, 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if "health" in tables else None
     if health_probe is None and "health-check" in hooks:
-        health_probe = Probe(
-            kind=Kind.HOOK, what="health-check", interval_s=interval_s or HEALTH_INTERVAL_S, timeout_s=HOOK_S["health-check"]
-        )
-    elif health_probe is not None and interval_s:
-        health_probe = Probe(kind=health_probe.kind, what=health_probe.what, interval_s=interval_s, timeout_s=health_probe.timeout_s)
+        health_probe = Probe(kind=Kind.HOOK, what="health-check", interval_s=HEALTH_INTERVAL_S, timeout_s=HOOK_S["health-check"])
+    if health_probe is not None:
+        interval_s = interval_s or health_probe.interval_s
+        splay_s = _number(health, "splay_s", interval_s, thing, least=0.0)
+        health_probe = replace(health_probe, interval_s=interval_s, splay_s=min(splay_s, interval_s))
     return Probes(
         ready=ready_probe,
         health=health_probe,
         ready_deadline_s=_seconds(ready, "deadline_s", READY_DEADLINE_S, thing),
-        health_failures=int(_seconds(health, "failures", HEALTH_FAILURES, thing)),
+        health_failures=_count(health, "failures", HEALTH_FAILURES, thing),
+        health_successes=_count(health, "successes", HEALTH_SUCCESSES, thing),
     )
 
 
@@ -101,18 +107,39 @@ def _probe(table: Mapping[str, Any], interval_s: float, timeout_s: float, *, thi
 
 
 def _seconds(table: Mapping[str, Any], key: str, default: float, thing: str) -> float:
-    value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+    value = _number(table, key, default, thing, least=0.0)
+    if not value:
         raise FormatError(thing, f"{key} is not a number above zero")
+    return value
+
+
+def _number(table: Mapping[str, Any], key: str, default: float, thing: str, *, least: float) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < 1e6:
+        raise FormatError(thing, f"{key} is not a number, at least {least:g}")
     return float(value)
 
 
-def pause_s(probe: Probe, check: Check | None, *, starting: bool) -> float:
-    """Seconds until the next health check: soon after a bad one, and while the service becomes ready by it."""
+def _count(table: Mapping[str, Any], key: str, default: int, thing: str) -> int:
+    number = _number(table, key, default, thing, least=1.0)
+    if not number.is_integer():
+        raise FormatError(thing, f"{key} is not a whole number")
+    return int(number)
+
+
+def pause_s(probe: Probe, check: Check, *, starting: bool) -> float:
+    """Seconds until the next health check: soon after a bad one, and while the service is to become ready by it (`starting`)."""
     interval_s = max(probe.interval_s, PROBE_INTERVAL_MIN_S)
-    if starting and check is not Check.OK:
+    if starting:
         return min(interval_s, READY_INTERVAL_S)
-    return interval_s if check in (Check.OK, Check.WARNING) else min(interval_s, HEALTH_RETRY_S)
+    return interval_s if check in GOOD else min(interval_s, HEALTH_RETRY_S)
+
+
+def first_pause_s(probe: Probe, chance: float) -> float:
+    """Instead of that after the first good one; `chance` is in [0, 1)."""
+    if not probe.splay_s:
+        return max(probe.interval_s, PROBE_INTERVAL_MIN_S)
+    return max(probe.splay_s * chance, PROBE_INTERVAL_MIN_S)
 
 
 def hook_check(code: int | None) -> Check:

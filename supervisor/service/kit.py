@@ -123,6 +123,7 @@ def plan_of(spec: ServiceSpec, package_timeout_s: float | None, hooks: frozenset
         health_check=probes.health is not None,
         ready_deadline_s=probes.ready_deadline_s,
         health_failures=probes.health_failures,
+        health_successes=probes.health_successes,
         stop_timeout_s=next(timeout for timeout in timeouts if timeout is not None),
         job=spec.job,
         run_timeout_s=spec.run_timeout_s,

@@ -3,9 +3,9 @@
 Rules
 - `ready` is not "spawned": a service starts, and is ready when its ready probe has passed. Without one: when it has been up for a short
   minimum and, where it has a health check, the first check was good.
-- Health is not readiness: a ready service is healthy, unhealthy or not known yet. Unknown never counts as good: an unknown result counts as
-  a bad one. So many bad results in a row make it unhealthy; an unhealthy service is shown and leaves the binds of others, but is not
-  restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go back, see update.py.)
+- Health is not readiness: a ready service is healthy, unhealthy or not known yet (checks.py). An unhealthy service is shown and leaves the
+  binds of others, but is not restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go
+  back, see update.py.) While it starts, bad results are a grace that only its ready deadline ends, and the first good one counts.
 - A release is proved when it has served for a while without a break: what comes up and dies again is not good.
 - A stop is pre-stop hook, signal, wait, KILL after the timeout, and post-stop only when the process is really gone.
 - A job is `running` from its process's start to its end, and then down: it is neither probed nor started again. Its time may be bounded.
@@ -27,6 +27,7 @@ from types import MappingProxyType
 
 from hart.limits import BACKOFF_LIVED_S, CRASH_LOOP_FAILURES, FAILURES_KEPT, KEPT_DECISIONS, KILL_AGAIN_S
 from supervisor.service.backoff import Backoff, Failure, cause, wait_s
+from supervisor.service.checks import GOOD, NONE_YET, Checks
 from supervisor.service.events import (
     BecameReady,
     CallOff,
@@ -51,8 +52,6 @@ from supervisor.service.events import (
     WatchReady,
 )
 
-GOOD = (Check.OK, Check.WARNING)  # it works; a warning is shown
-
 
 @dataclass(slots=True)
 class Life:
@@ -74,9 +73,7 @@ class Life:
     restarts: int = 0
     again: bool = False  # a restart was asked for while the holder was starting it
     timed_out: bool = False  # the stop under way, or the last one, is that of a job whose time was over
-    health: Health = Health.UNKNOWN
-    last_check: Check | None = None
-    bad_checks: int = 0
+    checks: Checks = NONE_YET  # of the process that runs
     proved: bool = False
     prove_at: float | None = None  # while it serves and is not proved
     forgive_at: float | None = None  # the next failure after that is a first one
@@ -103,9 +100,21 @@ class Life:
         return self.handle(Happened(event=Event.DEADLINE), now)
 
     @property
+    def health(self) -> Health:
+        return self.checks.health
+
+    @property
+    def last_check(self) -> Check | None:
+        return self.checks.last
+
+    @property
     def serving(self) -> bool:
         """Whether others may be told of it: ready, and healthy where it has a check."""
         return self.state is State.READY and (not self.plan.health_check or self.health is Health.HEALTHY)
+
+    def settled(self, now: float) -> bool:
+        """Whether its process has been up for the short minimum."""
+        return self.up_since is not None and now - self.up_since >= self.plan.settle_s
 
     # --- verbs
 
@@ -160,8 +169,7 @@ class Life:
 
     def begin_starting(self, happened: Happened) -> None:
         self.up_since, self.proved = self.now, False
-        self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
-        self.timed_out = False
+        self.checks, self.timed_out = NONE_YET, False
         if self.plan.job:
             self.begin_running(happened)
         else:
@@ -191,7 +199,7 @@ class Life:
     def attach(self, happened: Happened) -> None:
         assert happened.plan is not None
         self.plan, self.wanted = happened.plan, True
-        self.up_since, self.health, self.bad_checks = self.now, Health.UNKNOWN, 0
+        self.up_since, self.checks = self.now, NONE_YET
         self.emit(CallOff())
         if self.plan.job:
             self.begin_running(happened)
@@ -228,20 +236,14 @@ class Life:
     def note_first_health(self, happened: Happened) -> None:
         """A check's result while it starts: without a ready probe the first good one makes it ready."""
         self.count_check(happened)
-        assert self.up_since is not None
-        good = happened.check in GOOD and not self.plan.ready_probe
-        if good and self.now - self.up_since >= self.plan.settle_s:
+        if happened.check in GOOD and not self.plan.ready_probe and self.settled(self.now):
             self.enter_ready(f"the first good health check: {happened.because}")
 
     def count_check(self, happened: Happened) -> None:
         assert happened.check is not None
-        self.last_check, before = happened.check, self.health
-        if happened.check in GOOD:
-            self.bad_checks, self.health = 0, Health.HEALTHY
-        else:
-            self.bad_checks += 1
-            if self.bad_checks >= self.plan.health_failures:
-                self.health = Health.UNHEALTHY
+        before = self.health
+        successes = self.plan.health_successes if self.state is State.READY else 1
+        self.checks = self.checks.after(happened.check, failures=self.plan.health_failures, successes=successes)
         if self.health is not before and self.state is State.READY:
             self.report(self.state, f"{self.health}: {happened.because}")
             if self.health is Health.UNHEALTHY:
@@ -327,8 +329,7 @@ class Life:
         self.move(State.DOWN, happened.because)
 
     def begin_finish(self, because: str) -> None:
-        self.up_since = None
-        self.health, self.last_check, self.bad_checks = Health.UNKNOWN, None, 0
+        self.up_since, self.checks = None, NONE_YET
         if self.stop_because:
             because, self.stop_because = f"{self.stop_because}; {because}", ""
         if self.plan.post_stop:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, assert_never
 from hart.errors import SteadError
 from hart.limits import PROBE_INTERVAL_MIN_S
 from hart.template.engine import compile_template
+from supervisor import clock
 from supervisor.service import probe
+from supervisor.service.checks import GOOD
 from supervisor.service.events import Check, Event, Happened, State
-from supervisor.service.health import Kind, Probe, hook_check, http_address, pause_s, tcp_address
+from supervisor.service.health import Kind, Probe, first_pause_s, hook_check, http_address, pause_s, tcp_address
 from supervisor.service.kit import configure_newest, view
 
 if TYPE_CHECKING:
@@ -69,14 +71,18 @@ class Watch:
             await asyncio.sleep(max(asked.interval_s, PROBE_INTERVAL_MIN_S))
 
     async def _health(self) -> None:
-        asked = self._probe_of("health")
+        asked, splayed = self._probe_of("health"), False
         while True:
             self._now.clear()
             check, because = await self.ask(asked)
-            starting = self._service.life.state is State.STARTING
+            life = self._service.life
+            starting = life.state is State.STARTING and not (check in GOOD and life.settled(clock.now()))
             self._service.post(Happened(event=Event.HEALTH, because=because, check=check))
+            pause = pause_s(asked, check, starting=starting)
+            if check in GOOD and not starting and not splayed:
+                pause, splayed = first_pause_s(asked, self._service.host.chance.random()), True
             try:
-                async with asyncio.timeout(pause_s(asked, check, starting=starting)):
+                async with asyncio.timeout(pause):
                     await self._now.wait()
             except TimeoutError:
                 continue

@@ -54,6 +54,8 @@ deadline_s = 10
 [service.health]
 exec = "true"
 failures = 2
+successes = 3
+splay_s = 0
 [exports]
 http = "http.port"
 [binds]
@@ -175,6 +177,10 @@ def test_an_alternate_unpacks_as_the_main_source_unless_it_says_otherwise() -> N
         ("[package]\nname = \n", "plan.toml:2", "Invalid value"),
         ('[package]\nname = "web"\nversion = 1.0\n', "plan.toml:3", 'write version = "1.0"'),
         (SMALL + '[service.health]\ntcp = "a"\nfailures = 2.5\n', "plan.toml:6", "a whole number"),
+        (SMALL + '[service.health]\ntcp = "a"\nsuccesses = 0\n', "plan.toml:6", "between 1 and"),
+        (SMALL + '[service.health]\ntcp = "a"\nsplay_s = -1\n', "plan.toml:6", "at least 0"),
+        (SMALL + '[service.health]\ntcp = "a"\ninterval_s = 5\nsplay_s = 6\n', "plan.toml:7", "at most 5"),
+        (SMALL + '[service.ready]\ntcp = "a"\nsplay_s = 1\n', "plan.toml:6", "unknown key 'splay_s'"),
         (SMALL + '[service.health]\nhttp = ""\n', "plan.toml:5", "http is empty"),
         (SMALL + '[source]\nnpm = "a@1.0.0"\n', "plan.toml:4", "two brackets, [[source]]"),
         (SMALL + '[[source]]\nnpm = "a@1.0.0"\n[source.alternate]\nurl = "x"\n', "plan.toml:6", "[[source.alternate]]"),

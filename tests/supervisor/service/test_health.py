@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from supervisor.service.events import Check
 from supervisor.service.health import (
     Kind,
     Probe,
+    first_pause_s,
     hook_check,
     http_address,
     http_check,
@@ -39,6 +42,45 @@ def test_hooks_are_probes_too_and_the_operator_sets_the_interval() -> None:
     assert probes.health is not None
     assert (probes.ready.kind, probes.health.kind, probes.health.interval_s) == (Kind.HOOK, Kind.HOOK, 7)
     assert probes_of({}, NOTHING, interval_s=7, thing="it").health is None
+
+
+def test_thresholds_and_splay_have_defaults_and_the_splay_is_a_part_of_the_interval() -> None:
+    """The operator's interval is the bound then, not the package's."""
+    text = '[health]\ntcp = "127.0.0.1:1"\ninterval_s = 20\n'
+    plain = probes_of(loads(text, thing="it"), NOTHING, interval_s=None, thing="it")
+    assert plain.health is not None
+    assert (plain.health_successes, plain.health.splay_s) == (1, 20)
+    said = probes_of(loads(text + "successes = 2\nsplay_s = 15\n", thing="it"), NOTHING, interval_s=None, thing="it")
+    assert said.health is not None
+    assert (said.health_successes, said.health.splay_s) == (2, 15)
+    shorter = probes_of(loads(text + "splay_s = 15\n", thing="it"), NOTHING, interval_s=4, thing="it")
+    assert shorter.health is not None
+    assert (shorter.health.interval_s, shorter.health.splay_s) == (4, 4)
+    hook = probes_of({}, frozenset({"health-check"}), interval_s=None, thing="it")
+    assert hook.health is not None
+    assert hook.health.splay_s == hook.health.interval_s == 30
+
+
+@pytest.mark.parametrize(
+    ("keys", "cause"),
+    [
+        ("failures = 0", "failures is not a number, at least 1"),
+        ("failures = 2.5", "failures is not a whole number"),
+        ("successes = true", "successes is not a number, at least 1"),
+        ("splay_s = -1", "splay_s is not a number, at least 0"),
+        ("timeout_s = 0", "timeout_s is not a number above zero"),
+    ],
+)
+def test_a_number_of_a_health_check_that_makes_no_sense_is_refused(keys: str, cause: str) -> None:
+    with pytest.raises(FormatError, match=cause):
+        probes_of(loads(f'[health]\ntcp = "127.0.0.1:1"\n{keys}\n', thing="it"), NOTHING, interval_s=None, thing="it")
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1e5), st.floats(0.1, 1e5))
+def test_the_pause_after_the_first_good_check_is_a_random_part_of_the_splay(chance: float, splay_s: float, interval_s: float) -> None:
+    probe = Probe(kind=Kind.TCP, what="x", interval_s=interval_s, timeout_s=1, splay_s=min(splay_s, interval_s))
+    assert PROBE_INTERVAL_MIN_S <= first_pause_s(probe, chance) <= interval_s
+    assert first_pause_s(replace(probe, splay_s=0.0), chance) == interval_s
 
 
 @pytest.mark.parametrize(
@@ -96,5 +138,6 @@ def test_a_bad_result_is_looked_at_again_soon() -> None:
     assert pause_s(probe, Check.OK, starting=False) == 30
     assert pause_s(probe, Check.CRITICAL, starting=False) == 5
     assert pause_s(probe, Check.UNKNOWN, starting=True) == 0.5
+    assert pause_s(probe, Check.OK, starting=True) == 0.5, "good, but too soon after its start to count"
     greedy = Probe(kind=Kind.TCP, what="x", interval_s=1e-9, timeout_s=1)
     assert all(pause_s(greedy, check, starting=False) >= PROBE_INTERVAL_MIN_S for check in Check), "no package keeps a core busy"

@@ -122,6 +122,27 @@ def test_a_release_is_proved_when_it_has_served_for_a_while() -> None:
     assert Failed("exited with code 1") in flapping.hear(Event.EXITED, because="exited with code 1")
 
 
+def test_what_was_unhealthy_must_be_well_for_a_while_before_others_are_sent_there_again() -> None:
+    """A service that flaps does not take the binds of others with it each time; while it starts the first good check is enough."""
+    flapping = Plan(health_check=True, health_failures=2, health_successes=3)
+    story = Story(flapping)
+    for event in (Event.WANTED_UP, Event.PREPARED, Event.STARTED):
+        story.hear(event)
+    for _ in range(5):
+        story.hear(Event.HEALTH, Check.UNKNOWN)
+    story.wait(flapping.settle_s)
+    story.hear(Event.HEALTH, Check.OK)
+    assert story.life.serving, "the grace of its start"
+    story.hear(Event.HEALTH, Check.CRITICAL)
+    assert story.life.serving
+    assert story.hear(Event.HEALTH, Check.UNKNOWN, because="no answer") == [Failed("unhealthy: no answer")]
+    story.hear(Event.HEALTH, Check.OK)
+    story.hear(Event.HEALTH, Check.OK)
+    assert not story.life.serving
+    story.hear(Event.HEALTH, Check.OK)
+    assert story.life.serving
+
+
 def test_a_stop_drains_signals_waits_and_finishes() -> None:
     """post-stop runs only when the process is really gone (Habitat's weakness W3)."""
     story = Story(FULL).up()
