@@ -24,7 +24,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "pkg demote": ("depot.cli", "demote", "Take a package out of a channel"),
     "pkg channels": ("depot.cli", "channels", "Show the channels of a published package"),
     "pkg search": ("depot.cli", "search", "Find packages in a depot"),
-    "pkg uninstall": ("hart.cli", "uninstall", "Remove an installed package and what only it needed"),
+    "pkg uninstall": ("depot.cli", "uninstall", "Remove an installed package and what only it needed"),
     "pkg list": ("hart.cli", "list_installed", "List installed packages"),
     "pkg path": ("hart.cli", "path", "Print where a package is installed"),
     "pkg env": ("hart.cli", "env", "Print a package's runtime environment"),

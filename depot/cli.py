@@ -5,6 +5,7 @@ from __future__ import annotations
 from depot.cli_install import install
 from depot.cli_origin import key_download, key_upload, origin_create, origin_info
 from depot.cli_publish import channels, demote, promote, search, upload
+from depot.cli_uninstall import uninstall
 
 __all__ = [
     "channels",
@@ -16,5 +17,6 @@ __all__ = [
     "origin_info",
     "promote",
     "search",
+    "uninstall",
     "upload",
 ]

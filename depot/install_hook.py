@@ -1,10 +1,12 @@
-"""The install hook: a package's own last step of being installed (reference: supervisor 3, packages 5.4 step 6).
+"""The install hook, a package's own last step of being installed, and the uninstall hook, its first of being removed (reference:
+supervisor 3, packages 5.4 step 6 and 5.5).
 
-Rules: it runs once until it has succeeded; its exit code stands in INSTALL_HOOK_STATUS inside the package. It sees `pkg` and `cfg` only
-(default < environment < user file: there is no ring here). `config_install/` is rendered before it. It runs in its own process group, as
-the service's user where we may switch, without standard input, with a deadline and a cap on what it writes; the whole group is killed at
-the deadline. Habitat has neither deadline nor cap. Who runs it is decided in `hart/account.py`, which packages come when in
-`depot/fetch.py`.
+Rules: the install hook runs once until it has succeeded, the uninstall hook when the last release of its name goes, with each try. Their
+exit codes stand in INSTALL_HOOK_STATUS and UNINSTALL_HOOK_STATUS inside the package. They see `pkg` and `cfg` only (default < environment <
+user file: there is no ring here). `config_install/` is rendered before them. They run in their own process group, as the service's user
+where we may switch, without standard input, with a deadline and a cap on what they write; the whole group is killed at the deadline.
+Habitat has neither deadline nor cap. Who runs them is decided in `hart/account.py`, which packages come when in `depot/fetch.py`, which
+go in `hart/sweep.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hart.account import Account, account_of, clean_environment
-from hart.errors import ConfigError, LimitError, ServiceError
+from hart.errors import ConfigError, LimitError, ServiceError, SteadError
 from hart.files import storage, write_atomic
 from hart.limits import CHUNK, HOOK_SOURCE_MAX, INSTALL_HOOK_OUTPUT_MAX, INSTALL_HOOK_S
 from hart.placed import Placed, pkg_view
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from hart.ident import Ident
     from hart.installed import InstalledPackage, InstalledTree
 
-STATUS_FILE = "INSTALL_HOOK_STATUS"
-HOOK = "hooks/install"
 OUR_OWN = frozenset({"STEAD_TOKEN", "HAB_AUTH_TOKEN", "STEAD_PROXY"})  # secrets, no configuration of a package called `token`
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})  # install hooks may fetch things
 
@@ -65,6 +65,38 @@ def run_install_hook(
 
     ServiceError: it failed. ConfigError, TemplateError: it cannot be rendered.
     """
+    run = _run_hook("install", package, tree, environ=environ, switch=switch, timeout_s=timeout_s)
+    if run.code != 0:
+        raise ServiceError(
+            f"install hook of {package.ident}",
+            _how_it_failed(run, timeout_s),
+            next=f"see {run.stderr} and {run.stdout}; the package is installed, and the hook runs again with the next install",
+            code=run.code,
+        )
+    return run
+
+
+def run_uninstall_hook(
+    package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], switch: bool, timeout_s: float = INSTALL_HOOK_S
+) -> HookRun | None:
+    """As the install hook, before the files go; None when the package has none. ServiceError: it failed or cannot be run, so that the
+    package has to stay: what its install hook did outside of it could never be undone without its files."""
+    if not (package.path / "hooks/uninstall").is_file():
+        return None
+    thing, ignore = f"uninstall hook of {package.ident}", "remove the package without it by --ignore-uninstall-hook"
+    try:
+        run = _run_hook("uninstall", package, tree, environ=environ, switch=switch, timeout_s=timeout_s)
+    except SteadError as error:
+        raise ServiceError(thing, f"cannot be run: {error.thing}: {error.cause}", next=error.next or ignore) from error
+    if run.code != 0:
+        cause = f"{_how_it_failed(run, timeout_s)}, so the package stays"
+        raise ServiceError(thing, cause, next=f"see {run.stderr} and {run.stdout}; try again, or {ignore}", code=run.code)
+    return run
+
+
+def _run_hook(
+    hook: str, package: InstalledPackage, tree: InstalledTree, *, environ: Mapping[str, str], switch: bool, timeout_s: float
+) -> HookRun:
     from hart.config import environment_layer, merge
     from hart.toml import loads
 
@@ -83,16 +115,10 @@ def run_install_hook(
     placed = Placed(metadata=meta, path=package.path, svc_path=service, user=account.user, group=account.group, env=own)
     context = {"pkg": pkg_view(placed), "cfg": merge(*layers)}
     make_directories(service, account)
-    put(service, _rendered(package.path, context, strict=meta.strict_templates), account, before=())
-    run = _run(service / HOOK, service, environment, account, timeout_s)
-    write_atomic(package.path / STATUS_FILE, b"%d\n" % (run.code if run.code is not None else 128 + signal.SIGKILL))
-    if run.code != 0:
-        raise ServiceError(
-            f"install hook of {package.ident}",
-            _how_it_failed(run, timeout_s),
-            next=f"see {run.stderr} and {run.stdout}; the package is installed, and the hook runs again with the next install",
-            code=run.code,
-        )
+    put(service, _rendered(hook, package.path, context, strict=meta.strict_templates), account, before=())
+    run = _run(hook, service, environment, account, timeout_s)
+    status = run.code if run.code is not None else 128 + signal.SIGKILL
+    write_atomic(package.path / f"{hook.upper()}_HOOK_STATUS", b"%d\n" % status)
     return run
 
 
@@ -104,9 +130,10 @@ def _how_it_failed(run: HookRun, timeout_s: float) -> str:
     return f"failed with exit code {run.code}"
 
 
-def _rendered(package: Path, context: Mapping[str, Any], *, strict: bool) -> dict[str, bytes]:
+def _rendered(hook: str, package: Path, context: Mapping[str, Any], *, strict: bool) -> dict[str, bytes]:
     """The hook and every file below config_install, by their place below the service's directory; links are not followed."""
-    found = {HOOK: _render(package / HOOK, context, strict=strict, hook=True)}
+    place = f"hooks/{hook}"
+    found = {place: _render(package / place, context, strict=strict, hook=True)}
     for path in sorted((package / "config_install").rglob("*")):
         if path.is_file() and not path.is_symlink():
             found[str(path.relative_to(package))] = _render(path, context, strict=strict, hook=False)
@@ -129,12 +156,12 @@ def _render(source: Path, context: Mapping[str, Any], *, strict: bool, hook: boo
     return compile_template(text, name=str(source), strict=strict, hook=hook).render(context).encode()
 
 
-def _run(hook: Path, service: Path, environment: Mapping[str, str], account: Account, timeout_s: float) -> HookRun:
+def _run(hook: str, service: Path, environment: Mapping[str, str], account: Account, timeout_s: float) -> HookRun:
     """Run a rendered hook to its end or its deadline."""
-    logs = {name: service / "logs" / f"install.{name}.log" for name in ("stdout", "stderr")}
+    logs = {name: service / "logs" / f"{hook}.{name}.log" for name in ("stdout", "stderr")}
     try:
         process = subprocess.Popen(
-            [str(hook)],
+            [str(service / "hooks" / hook)],
             cwd=service,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -145,7 +172,7 @@ def _run(hook: Path, service: Path, environment: Mapping[str, str], account: Acc
         )
     except OSError as error:
         raise ServiceError(
-            f"install hook {hook}",
+            f"{hook} hook {service / 'hooks' / hook}",
             f"cannot be started: {error.strerror}",
             next="check its first line (`#!`) and that its interpreter is installed",
         ) from error

@@ -1,5 +1,6 @@
-"""`stead pkg list | path | env | exec | dependencies | provides | uninstall`: the installed tree, with Habitat's names and arguments
-(packages 5.5). Files and keys are `hart/cli_artifact.py` and `hart/cli_keys.py`.
+"""`stead pkg list | path | env | exec | dependencies | provides`: the installed tree, with Habitat's names and arguments
+(packages 5.5). Files and keys are `hart/cli_artifact.py` and `hart/cli_keys.py`, installing and removing `depot/cli_install.py` and
+`depot/cli_uninstall.py`.
 """
 
 from __future__ import annotations
@@ -159,40 +160,3 @@ def provides(file: str, root: str | None, *, full_releases: bool, full_paths: bo
     columns = ["ident", "path"] if full_paths else ["ident"]
     empty = f"no installed package has a file {file}; next: stead pkg search {file}"
     show_rows(list(rows.values()), columns, as_json=as_json, empty=empty)
-
-
-@click.command("uninstall")
-@click.argument("ident")
-@click.option("-d", "--dryrun", is_flag=True, help="Only show what would be removed.")
-@click.option("--no-deps", is_flag=True, help="Keep what only this package needed.")
-@click.option("--exclude", multiple=True, metavar="IDENT", help="Keep this one; may be given several times.")
-@click.option("--keep-latest", type=click.IntRange(min=0), metavar="N", help="Remove all releases of IDENT but the newest N.")
-@root_option
-@json_option
-def uninstall(
-    ident: str,
-    exclude: tuple[str, ...],
-    keep_latest: int | None,
-    root: str | None,
-    *,
-    dryrun: bool,
-    no_deps: bool,
-    as_json: bool,
-) -> None:
-    """Remove the newest installed package that satisfies IDENT, and what only it needed."""
-    from hart.console import say, show_rows
-
-    removed = tree_at(root).uninstall(
-        parse_ident(ident),
-        dry_run=dryrun,
-        exclude=[parse_ident(text) for text in exclude],
-        keep_latest=keep_latest,
-        no_deps=no_deps,
-    )
-    for kept in removed.kept:
-        needed = f" by {', '.join(map(str, kept.needed_by))}" if kept.needed_by else ""
-        say(f"kept {kept.ident}: {kept.why}{needed}")
-    state = "would be removed" if dryrun else "removed"
-    rows = [{"ident": str(member), "state": state} for member in removed.packages]
-    empty = f"nothing of {ident} is there to remove; next: stead pkg list {ident}"
-    show_rows(rows, ["state", "ident"], as_json=as_json, empty=empty)

@@ -4,7 +4,8 @@ Rules: a release is there whole or not at all, so whoever reads the tree needs n
 over the whole payload, and only then is anything decompressed, from the same descriptor, hashed again on the way. A package is installed
 after all that it needs (TDEPS), and removed before it. Packages of other targets are invisible. Locks: an install holds the tree's lock
 shared while it checks dependencies and renames, an uninstall holds it alone.
-Not here: hooks (who installs runs them, see `install_hooks_due`), downloads, and which packages a closure has (`depot/fetch.py`).
+Not here: hooks (who installs and removes runs them, see `install_hooks_due` and `farewell`), downloads, and which packages a closure has
+(`depot/fetch.py`).
 """
 
 from __future__ import annotations
@@ -207,9 +208,12 @@ class InstalledTree:
         exclude: Collection[Ident] = (),
         keep_latest: int | None = None,
         no_deps: bool = False,
+        farewell: Callable[[InstalledPackage], None] | None = None,
     ) -> Removed:
         """Remove the newest package that satisfies `wanted`, or with `keep_latest` all but the newest N, and what only they needed.
 
+        `farewell` is called before the newest release of a name goes of which nothing stays; what it raises leaves that package and the
+        later ones installed. It is called under the lock: nobody installs a package meanwhile that needs one of these.
         What the supervisor's specs load is pinned too. One package that others need: ConflictError with their names; with `keep_latest`
         those are skipped and told in `kept`.
         """
@@ -229,7 +233,11 @@ class InstalledTree:
             if plan.kept and keep_latest is None:
                 raise refused(plan.kept[0])
             if not dry_run:
+                last = sweep.last_of_their_name((package.ident for package in packages), plan.remove)
+                known = {package.ident: package for package in packages}
                 for ident in plan.remove:
+                    if farewell is not None and ident in last:
+                        farewell(known[ident])
                     self._remove(ident)
         return Removed(packages=plan.remove, kept=plan.kept, dry_run=dry_run)
 

@@ -54,6 +54,14 @@ def plan(
     return Plan(tuple(remove), tuple(kept))
 
 
+def last_of_their_name(installed: Iterable[Ident], remove: Collection[Ident]) -> set[Ident]:
+    """The newest release of each name of which nothing stays."""
+    gone = set(remove)
+    stay = {ident.family for ident in installed if ident not in gone}
+    newest = {ident.family: ident for ident in sorted(gone, key=ident_key)}
+    return {ident for family, ident in newest.items() if family not in stay}
+
+
 def reach(start: Iterable[Ident], needs: Needs) -> set[Ident]:
     """These installed packages and all installed ones that they need."""
     seen: set[Ident] = set()

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hart import cli
-from hart.errors import ConflictError, FormatError, NotFoundError, SteadError, UsageError
+from hart.errors import FormatError, NotFoundError, SteadError, UsageError
 from hart.installed import InstalledTree
 from hart.keys import KeyCache
 from hart.root import Root
@@ -103,26 +103,6 @@ def test_provides_finds_files_by_name(root: Path) -> None:
     assert run(cli.provides, "greet", "-p").stdout.splitlines()[0] == f"acme/web\t{root}/pkgs/{OLD}/bin/greet"
     assert "stead pkg search nothing" in run(cli.provides, "nothing").stderr
     assert isinstance(fails(cli.provides, "bin/greet"), UsageError)
-
-
-def test_uninstall_shows_before_it_removes(root: Path) -> None:
-    """A dry run, then the older ones, then the last with what only it needed."""
-    assert run(cli.uninstall, "acme/web", "-d").stdout.splitlines() == [f"would be removed\t{WEB}"]
-    assert run(cli.uninstall, "acme/web", "--keep-latest", "1").stdout.splitlines() == [f"removed\t{OLD}"]
-    assert "stead pkg list" in run(cli.uninstall, "acme/web", "--keep-latest", "1").stderr
-    assert isinstance(fails(cli.uninstall, "acme/lib"), ConflictError)
-    rows = json.loads(run(cli.uninstall, "acme/web", "--json").stdout)
-    assert rows == [{"ident": str(WEB), "state": "removed"}, {"ident": str(LIB), "state": "removed"}]
-    assert run(cli.list_installed).stdout == ""
-
-
-def test_uninstall_keeps_what_it_is_told_to_keep(root: Path) -> None:
-    """--exclude and --no-deps; what is kept of what was asked for is told."""
-    done = run(cli.uninstall, "acme/web", "--keep-latest", "0", "--exclude", "acme/web/1.0", "--exclude", "acme/lib")
-    assert done.stdout.splitlines() == [f"removed\t{WEB}"]
-    assert f"kept {OLD}: is excluded" in done.stderr
-    assert run(cli.uninstall, "acme/web", "--no-deps").stdout.splitlines() == [f"removed\t{OLD}"]
-    assert run(cli.list_installed).stdout.split() == [str(LIB)]
 
 
 def test_exec_of_an_unknown_command_says_where_it_looked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

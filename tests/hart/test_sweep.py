@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hart.ident import Ident
 from hart.pins import supervisor_pins
 from hart.root import Root
-from hart.sweep import Needs, outdated, plan, reach
+from hart.sweep import Needs, last_of_their_name, outdated, plan, reach
 from tests.hart.building import ident
 
 A, B, C, D, E = (ident(name) for name in "abcde")
@@ -114,3 +114,11 @@ def test_a_loaded_service_without_a_record_pins_every_release(tmp_path: Path) ->
     assert supervisor_pins(root, [OLD, NEW]) == {OLD.family}
     specs(root, specs__web_spec="ident = 5\n", specs__gone_spec="")
     assert supervisor_pins(root, [OLD, NEW]) == {OLD.family}
+
+
+def test_the_newest_release_of_a_name_of_which_nothing_stays_says_farewell() -> None:
+    """Whoever keeps one release keeps what its install hook did."""
+    one, two, other = ident("web", "1.9"), ident("web", "1.10"), ident("db")
+    assert last_of_their_name([one, two, other], [one, other]) == {other}
+    assert last_of_their_name([one, two, other], [one, two]) == {two}
+    assert last_of_their_name([one, two], []) == set()
