@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.context import Folder
-from builder.plan import Plan, Scheme
+from builder.plan import ASKED, Plan, Scheme
 from hart.config import Schema
 from hart.errors import PlanError, SteadError
 from hart.template.engine import compile_template, unquoted_in_shell
@@ -175,7 +175,7 @@ def templates(plan: Plan, folder: Folder) -> Iterator[tuple[str, str | None, boo
         if plan.service.run:
             yield "plan.toml [service] run", plan.service.run, True
         for key, probe in (("ready", plan.service.ready), ("health", plan.service.health)):
-            if probe is not None:
+            if probe is not None and probe.kind in ASKED:
                 yield f"plan.toml [service.{key}]", probe.target, False
 
 

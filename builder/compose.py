@@ -17,7 +17,7 @@ from builder.context import Folder
 from builder.deps import Resolved
 from builder.layering import layer
 from builder.manifest import Flags, manifest
-from builder.plan import Plan, Probe, Service
+from builder.plan import Plan, Probe, ProbeKind, Service
 from hart.errors import BuildError
 from hart.files import storage
 from hart.ident import Ident
@@ -168,7 +168,8 @@ def service_toml(service: Service) -> str | None:
 
 def probe_table(probe: Probe) -> dict[str, Any]:
     numbers = {name: int(value) if name in ("failures", "successes") else value for name, value in probe.numbers.items()}
-    return {probe.kind.value: probe.target, **numbers}
+    target = True if probe.kind is ProbeKind.NOTIFY else int(probe.target) if probe.kind is ProbeKind.FD else probe.target
+    return {probe.kind.value: target, **numbers}
 
 
 def run_hook(run: str) -> str:

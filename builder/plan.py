@@ -79,11 +79,17 @@ class ProbeKind(StrEnum):
     HTTP = "http"
     TCP = "tcp"
     EXEC = "exec"
+    NOTIFY = "notify"  # these two: the service says it itself, and only that it is ready
+    FD = "fd"
+
+
+ASKED = (ProbeKind.HTTP, ProbeKind.TCP, ProbeKind.EXEC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How a service says that it is ready or healthy. `target` is a template; `numbers` are the other keys of service.toml."""
+    """How a service says that it is ready or healthy. `target` is a template, of `fd` the number, of `notify` empty; `numbers` are the
+    other keys of service.toml."""
 
     kind: ProbeKind
     target: str

@@ -12,13 +12,27 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from builder.keylines import KeyPath, key_lines, line_of
-from builder.plan import SIGNALS, Pin, Plan, Probe, ProbeKind, Problem, Scheme, Service, Source, StepTexts, WheelOrSdist, cross_check
+from builder.plan import (
+    ASKED,
+    SIGNALS,
+    Pin,
+    Plan,
+    Probe,
+    ProbeKind,
+    Problem,
+    Scheme,
+    Service,
+    Source,
+    StepTexts,
+    WheelOrSdist,
+    cross_check,
+)
 from builder.reading import TableReader
 from hart import bundle
 from hart.containment import LIMITS, amount
 from hart.errors import FormatError, LimitError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION
-from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX
+from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX, READY_FD
 from hart.toml import loads
 
 T = TypeVar("T")
@@ -305,13 +319,18 @@ def read_limits(service: TableReader) -> dict[str, int | float | str]:
 
 
 def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Probe | None:
-    """[service.ready] or [service.health]: exactly one of http, tcp and exec, and numbers."""
+    """[service.ready] or [service.health]: exactly one of http, tcp and exec, for the first also notify and fd, and numbers."""
     if not service.has(key):
         service.known.add(key)
         return None
     reader = service.take_table(key)
-    named = {kind: reader.take_text(kind.value, required=True) for kind in ProbeKind if reader.has(kind.value)}
-    reader.known.update(kind.value for kind in ProbeKind)
+    kinds = tuple(ProbeKind) if key == "ready" else ASKED
+    named = {kind: read_target(reader, kind) for kind in kinds if reader.has(kind.value)}
+    reader.known.update(kind.value for kind in kinds)
+    if named and not named.keys() & set(ASKED):  # nobody asks
+        for name in ("interval_s", "timeout_s"):
+            if reader.has(name):
+                reader.problem(name, f"{name} is for http, tcp and exec; the service says itself when it is ready, until deadline_s")
     given: dict[str, float] = {}
     for name in numbers:
         if name in COUNTS:
@@ -330,7 +349,20 @@ def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Pro
         reader.problem("splay_s", f"splay_s is a part of interval_s, so at most {interval_s:g}")
     reader.finish()
     if len(named) != 1:
-        reader.problem(None, f"{key} has exactly one of http, tcp, exec, not {' and '.join(named) or 'none'}")
+        reader.problem(None, f"{key} has exactly one of {', '.join(kinds)}, not {' and '.join(named) or 'none'}")
         return None
     kind, target = next(iter(named.items()))
-    return Probe(kind=kind, target=target, numbers=given) if target else None
+    return Probe(kind=kind, target=target, numbers=given) if target is not None else None
+
+
+def read_target(reader: TableReader, kind: ProbeKind) -> str | None:
+    """A probe's template, or of a service that says itself that it is ready: how. None when it is wrong."""
+    if kind is ProbeKind.NOTIFY:
+        if reader.take(kind.value, bool, True):
+            return ""
+        reader.problem(kind.value, "notify is true, or left out")
+        return None
+    if kind is ProbeKind.FD:
+        number = reader.take_whole(kind.value, 3, READY_FD)
+        return None if number is None else str(number)
+    return reader.take_text(kind.value, required=True) or None

@@ -36,6 +36,23 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SaidReady:
+    """A held process said that it is ready. Told once; `Held.ready` has it for who comes later."""
+
+    service: str
+    start_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidStatus:
+    """What a held process says of itself before it is ready."""
+
+    service: str
+    start_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
     """The holder was told to end: stop every service, then `shutdown()`. `reason` is the signal's name."""
 
@@ -54,7 +71,8 @@ def exit_of(held: Held) -> Exited:
     return Exited(service=held.service, start_id=held.start_id, code=held.code, signal=held.signal, unknown=held.unknown, cause=held.cause)
 
 
-HolderEvent = Exited | StopRequested | Lost
+UPGRADE = "stead sup upgrade"
+HolderEvent = Exited | SaidReady | SaidStatus | StopRequested | Lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +143,10 @@ class HolderClient:
         After UnavailableError or a cancellation it may have started all the same: `list()` of the next connection tells."""
         fields, takes = protocol.to_dict(request), self.info.takes if self.info is not None else None
         if takes is not None:  # an older holder: what it does not know it cannot do
+            if deaf := [name for name in protocol.NEEDED if fields[name] is not None and name not in takes]:
+                raise ServiceError(
+                    service, f"says itself when it is ready ({deaf[0]}), and this holder is too old to hear it", next=UPGRADE
+                )
             fields = {name: value for name, value in fields.items() if name in takes}
         reply = await self._ask("start", service=service, start=fields)
         with _understood():
@@ -276,6 +298,10 @@ def to_event(message: Mapping[str, Any]) -> HolderEvent | None:
                 unknown=message["unknown"] is True,
                 cause=str(message.get("cause", "")),
             )
+        case "ready":
+            return SaidReady(service=str(message["service"]), start_id=str(message["start_id"]))
+        case "status":
+            return SaidStatus(service=str(message["service"]), start_id=str(message["start_id"]), text=str(message["text"]))
         case "stop":
             return StopRequested(reason=str(message["reason"]))
         case _:

@@ -26,7 +26,7 @@ from hart.keys import KeyCache
 from hart.limits import WATCH_S
 from hart.root import Root
 from supervisor import commands, facts, packer, services, updates
-from supervisor.attach import Exited, HolderClient, Lost, StopRequested
+from supervisor.attach import Exited, HolderClient, Lost, SaidReady, SaidStatus, StopRequested
 from supervisor.census import Sys
 from supervisor.control import Control
 from supervisor.depots import Depots
@@ -214,6 +214,8 @@ async def hear(host: Host) -> None:
         match event:
             case Exited():
                 await services.on_exit(host, event)
+            case SaidReady() | SaidStatus():
+                services.on_said(host, event)
             case StopRequested(reason=reason):
                 host.request_stop(reason)
             case Lost(cause=cause):

@@ -14,7 +14,7 @@ from hart.errors import ConflictError, InputError, SteadError
 from hart.ident import Ident
 from hart.limits import STOP_ALL_S
 from supervisor import clock
-from supervisor.attach import Exited
+from supervisor.attach import Exited, SaidReady, SaidStatus
 from supervisor.holder.protocol import Held
 from supervisor.host import Host
 from supervisor.service import running
@@ -177,6 +177,17 @@ async def on_exit(host: Host, event: Exited) -> None:
         await host.holder.forget(event.service, event.start_id)
     except SteadError as error:
         host.journal.write("service", event.service, error.cause)
+
+
+def on_said(host: Host, event: SaidReady | SaidStatus) -> None:
+    """A process says something of its readiness."""
+    service = host.services.get(event.service)
+    if service is None:
+        return
+    if isinstance(event, SaidReady):
+        service.on_ready(event.start_id)
+    else:
+        service.on_status(event.start_id, event.text)
 
 
 async def stop_all(host: Host, because: str) -> bool:

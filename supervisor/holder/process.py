@@ -91,6 +91,11 @@ class Process:
             time.sleep(0.002)
         return []
 
+    def owns(self, pid: int) -> bool:
+        """Whether a process that is still there, alive or not yet reaped, is one of this start's."""
+        found = procfs.stat(pid) if pid > 0 else None
+        return found is not None and (pid == self.pid or self._is_left(found))
+
     def release(self) -> None:
         """Reap it and let go: from here on its pid may be anybody's."""
         self.group.remove()

@@ -21,6 +21,8 @@ Requests, supervisor → holder, and their replies `{"id": n, "ok": true, …}` 
 Events, holder → every connection:
 
     {"event": "exited", "service", "start_id", "code": int | null, "signal": int | null, "unknown": bool, "cause": text, "" if not known}
+    {"event": "ready", "service", "start_id"}   it said so itself, by its notify socket or descriptor; once, and `Held.ready` keeps it
+    {"event": "status", "service", "start_id", "text"}   STATUS= of its notify socket, before it is ready
     {"event": "stop", "reason": "SIGTERM"}   the holder was told to end: stop all services, then `shutdown`; also to who connects later
 
 An adopted process (its holder died before) ends with `unknown: true`, since its status went to init. Every process finds its start id in
@@ -35,7 +37,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from hart.limits import LOG_KEEP, LOG_KEEP_MIN, LOG_RATE
+from hart.limits import LOG_KEEP, LOG_KEEP_MIN, LOG_RATE, READY_FD
 
 VERSION = 1
 MAX_LINE = 256 * 1024  # bytes: a start request with a full environment fits many times over
@@ -60,9 +62,12 @@ class StartRequest:
     limits: dict[str, float] = field(default_factory=dict)  # of LIMITS: bytes, cores, counts
     no_new_privs: bool = False
     tmp: str | None = None  # directory that is its /tmp and /var/tmp, where that can be done
+    notify: str | None = None  # path of the socket that the holder binds, and that it finds in NOTIFY_SOCKET (sd_notify)
+    notify_fd: int | None = None  # number of the descriptor to which it writes a newline when it is ready (s6)
 
 
 TAKES = [each.name for each in fields(StartRequest)]  # an older holder is not sent what it does not know
+NEEDED = ("notify", "notify_fd")  # without these a service that has them would never be ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ class Held:
     cause: str = ""  # of its end, beyond code and signal
     containment: str = ""  # what holds it and its children together
     less: list[str] = field(default_factory=list)  # what of limits and privileges could not be had, and why
+    ready: bool = False  # it said so itself
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -132,7 +138,7 @@ def to_held(value: object) -> Held:
     _check(_is_text(held.start_id) and _is_text(held.boot_id), "start_id and boot_id")
     _check(_is_count(held.pid) and held.pid > 0 and _is_count(held.start_time), "pid and start_time")
     _check(type(held.started_at) in (int, float), "started_at")
-    _check(all(type(flag) is bool for flag in (held.running, held.unknown, held.adopted)), "flags")
+    _check(all(type(flag) is bool for flag in (held.running, held.unknown, held.adopted, held.ready)), "flags")
     _check(all(number is None or _is_count(number) for number in (held.code, held.signal)), "code and signal")
     _check(_is_list(held.less) and all(map(_is_text, (held.cause, held.containment, *held.less))), "cause, containment and less")
     return held
@@ -156,6 +162,9 @@ def to_start_request(value: object) -> StartRequest:
     _check(type(request.no_new_privs) is bool, "no_new_privs")
     _check(request.tmp is None or (_is_text(request.tmp) and request.tmp.startswith("/")), "tmp")
     to_limits(request.limits)
+    _check(request.notify is None or (_is_text(request.notify) and request.notify.startswith("/")), "notify")
+    _check(request.notify_fd is None or (_is_count(request.notify_fd) and 3 <= request.notify_fd <= READY_FD), "notify_fd")
+    _check(request.notify is None or request.notify_fd is None, "notify and notify_fd")
     return request
 
 

@@ -19,6 +19,7 @@ from hart.limits import LOG_KEEP, LOG_RATE
 from supervisor.holder.protocol import SERVICE, Held, to_dict, to_held
 
 FORMAT = 1
+KNOWN = ("format", "log", "log_rate", "log_keep", "notify", "ready_pipe", "uid", "argv", "groups", "held")
 
 
 class NewerRecordError(Exception):
@@ -35,12 +36,17 @@ class Record:
     log_rate: int = LOG_RATE
     log_keep: int = LOG_KEEP
     groups: list[str] = field(default_factory=list)  # directories of its cgroup
+    notify: str | None = None  # path of its notify socket
+    ready_pipe: str | None = None  # path of the pipe behind its readiness descriptor
+    uid: int | None = None  # whose notifications count; None: the holder's own
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def encode_record(record: Record) -> bytes:
     log = {"log": record.log, "log_rate": record.log_rate, "log_keep": record.log_keep}
-    data = {**record.extra, "format": FORMAT, **log, "argv": record.argv, "groups": record.groups, "held": to_dict(record.held)}
+    ready = {"notify": record.notify, "ready_pipe": record.ready_pipe, "uid": record.uid}
+    own = {**log, **ready, "argv": record.argv, "groups": record.groups, "held": to_dict(record.held)}
+    data = {**record.extra, "format": FORMAT, **own}
     return json.dumps(data, indent=1).encode() + b"\n"
 
 
@@ -63,8 +69,23 @@ def decode_record(data: bytes) -> Record:
     groups = value.get("groups", [])
     if not isinstance(groups, list) or not all(isinstance(path, str) and path.startswith("/") for path in groups):
         raise ValueError("groups of a wrong shape")
-    extra = {name: value[name] for name in value if name not in ("format", "log", "log_rate", "log_keep", "argv", "groups", "held")}
-    return Record(held=to_held(value.get("held")), log=log, log_rate=rate, log_keep=keep, argv=argv, groups=groups, extra=extra)
+    notify, ready_pipe, uid = value.get("notify"), value.get("ready_pipe"), value.get("uid")
+    if not all(path is None or (isinstance(path, str) and path.startswith("/")) for path in (notify, ready_pipe)):
+        raise ValueError("notify or ready_pipe of a wrong shape")
+    if uid is not None and (type(uid) is not int or uid < 0):
+        raise ValueError("uid of a wrong shape")
+    return Record(
+        held=to_held(value.get("held")),
+        log=log,
+        log_rate=rate,
+        log_keep=keep,
+        groups=groups,
+        notify=notify,
+        ready_pipe=ready_pipe,
+        uid=uid,
+        argv=argv,
+        extra={name: value[name] for name in value if name not in KNOWN},
+    )
 
 
 class Registry:
@@ -141,6 +162,11 @@ def as_ended(record: Record, *, code: int | None = None, signal: int | None = No
     """The record of the same process after its end; without code and signal the end is unknown."""
     unknown = code is None and signal is None
     return replace(record, held=replace(record.held, running=False, code=code, signal=signal, unknown=unknown, cause=cause))
+
+
+def as_ready(record: Record) -> Record:
+    """The record of the same process after it said that it is ready."""
+    return replace(record, held=replace(record.held, ready=True))
 
 
 def as_adopted(record: Record) -> Record:

@@ -1,23 +1,26 @@
 """One process, from fork to exec, with a gate between: it begins only after its record is on disk.
 
-    holder: fork ─ pidfd ──────────────────────── record, fsync ─ open the gate ─ wait for exec ─────── reply
-    child:  └─ close what it inherited ─ cgroup, limits ─ wait at the gate ─ session, log, user, cwd ─ exec
+    holder: fork ─ pidfd ──────────────────────── record, fsync ─ open the gate ─ wait for exec ────────────────── reply
+    child:  └─ close what it inherited ─ cgroup, limits ─ wait at the gate ─ session, log, readiness, user, cwd ─ exec
 
 Rules: what of cgroup, limits and privileges cannot be had is told before the record is made, and is no reason not to start. A holder
 that dies before it opens the gate closes it, and the child ends without having run anything. No PDEATHSIG: services outlive their
-holder. The child gets no descriptor, signal handler or signal mask of ours. Plain fork: this process is small and has no threads.
+holder. The child gets no signal handler or signal mask of ours, and no descriptor but the one that it says it is ready with, and a copy
+of the receiving end, which is there to be kept (`readiness.py`). Plain fork: this process is small and has no threads.
 Not here: what is recorded (`registry.py`), and everything after exec (`process.py`).
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import select
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from hart.limits import HOLDER_EXEC_S, SERVICE_PIDS
 from supervisor.holder import procfs
@@ -29,16 +32,33 @@ PR_SET_NO_NEW_PRIVS = 38
 CLONE_NEWNS, MS_BIND, MS_REC, MS_SLAVE = 0x20000, 0x1000, 0x4000, 0x80000
 TMP = ("/tmp", "/var/tmp")  # noqa: S108  what a private one takes the place of
 TOLD_MAX = 3000  # bytes: one write to a pipe
+KEPT_FD = 10  # the lowest number of what a process only keeps for us: those below have meanings
 
 
 class SpawnError(Exception):
     """The process could not be started; the text says at which step and why."""
 
 
+class Plumbing(NamedTuple):
+    """What a process is connected to, as in `spawn`."""
+
+    pipe: str | None
+    groups: Sequence[str]
+    kept: int | None
+    ready_pipe: str | None
+
+
 def spawn(
-    request: StartRequest, commit: Callable[[int, int, list[str]], None], *, pipe: str | None, groups: Sequence[str] = ()
+    request: StartRequest,
+    commit: Callable[[int, int, list[str]], None],
+    *,
+    pipe: str | None,
+    groups: Sequence[str] = (),
+    kept: int | None = None,
+    ready_pipe: str | None = None,
 ) -> tuple[int, int]:
-    """Start one process; its pid and a pidfd of it. `pipe` takes its output (None: it keeps ours), `groups` are the cgroup that it joins.
+    """Start one process; its pid and a pidfd of it. `pipe` takes its output (None: it keeps ours), `groups` are the cgroup that it joins,
+    `ready_pipe` is behind its descriptor `request.notify_fd`; of our descriptor `kept` it gets a copy.
 
     `commit(pid, start_time, less)` must have the process on disk when it returns; if it raises OSError, nothing was run. `less` is what
     could not be had for it. SpawnError."""
@@ -48,7 +68,7 @@ def spawn(
         ends += os.pipe()
         ends += os.pipe()
         gate, opener, errors, reporter = ends
-        pid = _fork(request, gate, reporter, pipe, groups)
+        pid = _fork(request, gate, reporter, Plumbing(pipe, groups, kept, ready_pipe))
         for fd in (gate, reporter):  # the child's ends: ours would hide its death
             ends.remove(fd)
             os.close(fd)
@@ -73,12 +93,12 @@ def spawn(
     return pid, pidfd
 
 
-def _fork(request: StartRequest, gate: int, reporter: int, pipe: str | None, groups: Sequence[str]) -> int:
+def _fork(request: StartRequest, gate: int, reporter: int, plumbing: Plumbing) -> int:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
         if pid == 0:
-            _become(request, gate, reporter, pipe, groups)
+            _become(request, gate, reporter, plumbing)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return pid
@@ -111,7 +131,7 @@ def _explain(failure: str, program: str) -> str:
     return f"{failure}: {program}" if failure.startswith("exec:") else failure
 
 
-def _become(request: StartRequest, gate: int, reporter: int, pipe: str | None, groups: Sequence[str]) -> None:
+def _become(request: StartRequest, gate: int, reporter: int, plumbing: Plumbing) -> None:
     """In the child: never returns. `step` is what the report names."""
     step = "gate"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -120,11 +140,11 @@ def _become(request: StartRequest, gate: int, reporter: int, pipe: str | None, g
         for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             with suppress(OSError, ValueError):  # the C library keeps two for itself
                 signal.signal(signum, signal.SIG_DFL)
-        for fd in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208  as above
-            if fd > 2 and fd not in (gate, reporter):
-                with suppress(OSError):  # the listing's own
-                    os.close(fd)
-        less = [*_join(groups), *_limit(request, groups), *_hide_tmp(request, libc)]
+        above = max(KEPT_FD, (request.notify_fd or 0) + 1)
+        reporter = fcntl.fcntl(reporter, fcntl.F_DUPFD_CLOEXEC, above)
+        kept = -1 if plumbing.kept is None else fcntl.fcntl(plumbing.kept, fcntl.F_DUPFD, above)
+        _close_all_but(0, 1, 2, gate, reporter, kept)
+        less = [*_join(plumbing.groups), *_limit(request, plumbing.groups), *_hide_tmp(request, libc)]
         os.write(reporter, "\n".join(less).encode(errors="replace")[:TOLD_MAX] + b"\0")
         if os.read(gate, 1) != b"g":
             os._exit(GATE_CLOSED)
@@ -132,9 +152,14 @@ def _become(request: StartRequest, gate: int, reporter: int, pipe: str | None, g
         os.setsid()
         step = "log"
         _connect(0, os.open("/dev/null", os.O_RDONLY))
-        if pipe is not None:
-            _connect(1, os.open(pipe, os.O_RDWR | os.O_NOFOLLOW))
+        if plumbing.pipe is not None:
+            _connect(1, os.open(plumbing.pipe, os.O_RDWR | os.O_NOFOLLOW))
             os.dup2(1, 2)
+        step = "readiness"
+        if plumbing.ready_pipe is not None and request.notify_fd is not None:
+            fd = os.open(plumbing.ready_pipe, os.O_RDWR | os.O_NOFOLLOW)
+            fcntl.fcntl(fd, fcntl.F_DUPFD, above)  # what it has written stays when it closes its own
+            _connect(request.notify_fd, fd)
         step = "user"
         if os.geteuid() == 0 and (request.uid is not None or request.gid is not None):
             os.setgroups(request.groups)
@@ -157,6 +182,13 @@ def _become(request: StartRequest, gate: int, reporter: int, pipe: str | None, g
         os.write(reporter, f"{step}: {type(error).__name__}: {error}".encode())
     finally:
         os._exit(NOT_STARTED)
+
+
+def _close_all_but(*kept: int) -> None:
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208  as above
+        if fd not in kept:
+            with suppress(OSError):  # the listing's own
+                os.close(fd)
 
 
 def _join(groups: Sequence[str]) -> list[str]:
@@ -213,6 +245,9 @@ def _must(result: int) -> None:
 
 
 def _connect(number: int, fd: int) -> None:
+    if fd == number:
+        os.set_inheritable(fd, True)
+        return
     os.dup2(fd, number)
     if fd > 2:
         os.close(fd)

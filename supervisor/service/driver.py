@@ -67,6 +67,7 @@ from supervisor.view import no_check, told_of
 if TYPE_CHECKING:
     from supervisor.host import Host
 
+SAID = "it said that it is ready"
 ANSWERS = {"pre-stop": Event.PRE_STOP_ENDED, "post-stop": Event.POST_STOP_ENDED}
 
 
@@ -105,7 +106,7 @@ class Service:
         self._last_log = ""  # of what was started last
         self._began = 0.0  # when: wall time
         self.hook_trouble = ""  # how the last reconfigure of this process failed
-        self.waits_for = ""  # what the ready probe last said
+        self.waits_for = ""  # what the ready probe last said, or it itself
         self.process = Process(host, spec.name)
         self.hook_results: dict[str, str] = {}
         self.gone = False  # its spec is gone: forget it when it is down
@@ -406,6 +407,7 @@ class Service:
         self.process.expect()
         self.hook_trouble, self._found = "", False
         self._last_log, self._began = "run", clock.wall()
+        self.waits_for = kit.probes.awaited
         self.memory.save(
             release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
         )
@@ -421,6 +423,8 @@ class Service:
         if self.job is not None:
             self.job.began(self.process.start_id)
         self.tell(Event.STARTED, f"process {pid} of {kit.package.ident} is up")
+        if self.process.said_ready:
+            self.tell(Event.READY_OK, SAID)
         self._mail.put_nowait(Mail(None))  # what changed while it started
 
     async def on_exit(self, event: Exited) -> None:
@@ -429,6 +433,17 @@ class Service:
             self.job.exited(event)
         if await self.process.ended(event):
             self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal, event.cause)}")
+
+    def on_ready(self, start_id: str) -> None:
+        """The holder says that a process has said that it is ready."""
+        if self.process.ready(start_id):
+            self.tell(Event.READY_OK, SAID)
+
+    def on_status(self, start_id: str, text: str) -> None:
+        """What the process says of itself before it is ready; it may quote a secret, which is cut out."""
+        if start_id == self.process.start_id:
+            self.waits_for = clean(text, secret_texts(self))
+            self.host.changed.beat()
 
     async def attach(self, held: Held) -> None:
         """Take over a process that an earlier supervisor had started; it is not touched. SteadError: its package cannot be read."""
@@ -440,6 +455,7 @@ class Service:
         if held.start_id != self.memory.record.start_id:  # that supervisor died between the start and its record
             self.memory.save(start_id=held.start_id, was_ready=False)
         self.process.adopt(held)
+        self.waits_for = self.kit.probes.awaited
         if self.job is not None:
             self.job.attached(held.start_id)
         try:
@@ -453,7 +469,7 @@ class Service:
                 event=Event.ATTACHED,
                 because=f"process {held.pid} of {release} was found running",
                 plan=self.kit.plan if self.job is None else self.job.left(self.kit.plan),
-                was_ready=self.memory.record.was_ready,
+                was_ready=self.memory.record.was_ready or held.ready,
             )
         )
         self._mail.put_nowait(Mail(None))

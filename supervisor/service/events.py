@@ -71,6 +71,7 @@ class Plan:
     pre_stop: bool = False
     post_stop: bool = False
     ready_probe: bool = False
+    ready_told: bool = False  # it says itself when it is ready, and the holder hears it
     health_check: bool = False
     ready_deadline_s: float = READY_DEADLINE_S
     settle_s: float = SETTLE_S

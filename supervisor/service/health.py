@@ -1,7 +1,8 @@
 """Probes of readiness and health: what a package asks for in service.toml or by hooks. Pure; probe.py carries them out.
 
-Rules: a table has exactly one of `http`, `tcp`, `exec`, whose value is a template. service.toml goes before the hook of the same purpose
-(`ready`, `health-check`). Whatever is not a clear answer is unknown, and unknown is never good. Only loopback and the host's own
+Rules: a table has exactly one of `http`, `tcp`, `exec`, whose value is a template; `[ready]` may have `notify = true` or `fd = NUMBER`
+instead: nobody asks then, the service tells the holder (`supervisor/holder/readiness.py`). service.toml goes before the hook of the same
+purpose (`ready`, `health-check`). Whatever is not a clear answer is unknown, and unknown is never good. Only loopback and the host's own
 addresses make sense, but that is the plan's business. The first health check comes at once, since nobody is sent to a service before it;
 after it there is one pause of random length, so that services that started together are not checked together ever after (Habitat's splay).
 
@@ -26,6 +27,7 @@ from hart.limits import (
     HOOK_S,
     PROBE_INTERVAL_MIN_S,
     READY_DEADLINE_S,
+    READY_FD,
     READY_INTERVAL_S,
     READY_TIMEOUT_S,
 )
@@ -38,11 +40,18 @@ class Kind(StrEnum):
     TCP = "tcp"
     EXEC = "exec"
     HOOK = "hook"
+    NOTIFY = "notify"
+    FD = "fd"
+
+
+ASKED = (Kind.HTTP, Kind.TCP, Kind.EXEC)
+TOLD = (Kind.NOTIFY, Kind.FD)  # by the service itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One way to ask a service. `what` is the template of a URL, HOST:PORT or command; for a hook its name."""
+    """One way to ask a service. `what` is the template of a URL, HOST:PORT or command; for a hook its name, for a descriptor its
+    number."""
 
     kind: Kind
     what: str
@@ -61,11 +70,31 @@ class Probes:
     health_failures: int = HEALTH_FAILURES
     health_successes: int = HEALTH_SUCCESSES
 
+    @property
+    def ready_told(self) -> bool:
+        """Whether the service itself says that it is ready."""
+        return self.ready is not None and self.ready.kind in TOLD
+
+    @property
+    def notify(self) -> bool:
+        return self.ready is not None and self.ready.kind is Kind.NOTIFY
+
+    @property
+    def notify_fd(self) -> int | None:
+        return int(self.ready.what) if self.ready is not None and self.ready.kind is Kind.FD else None
+
+    @property
+    def awaited(self) -> str:
+        """What is missing of a service that has to say it itself; a probe tells that when it has asked."""
+        if self.notify:
+            return "no READY=1 on its notify socket"
+        return f"no newline on its descriptor {self.notify_fd}" if self.ready_told else ""
+
 
 def probes_of(tables: Mapping[str, Any], hooks: frozenset[str], *, interval_s: float | None, thing: str) -> Probes:
     """From service.toml and the names of the package's hooks; `interval_s` is the operator's wish for the health check."""
     ready, health = _table(tables, "ready", thing), _table(tables, "health", thing)
-    ready_probe = _probe(ready, READY_INTERVAL_S, READY_TIMEOUT_S, thing=f"{thing} [ready]") if "ready" in tables else None
+    ready_probe = _ready(ready, thing=f"{thing} [ready]") if "ready" in tables else None
     if ready_probe is None and "ready" in hooks:
         ready_probe = Probe(kind=Kind.HOOK, what="ready", interval_s=READY_INTERVAL_S, timeout_s=HOOK_S["ready"])
     health_probe = _probe(health, 10.0, HEALTH_TIMEOUT_S, thing=f"{thing} [health]") if "health" in tables else None
@@ -91,15 +120,30 @@ def _table(tables: Mapping[str, Any], name: str, thing: str) -> Mapping[str, Any
     return table
 
 
-def _probe(table: Mapping[str, Any], interval_s: float, timeout_s: float, *, thing: str) -> Probe:
-    kinds = [kind for kind in (Kind.HTTP, Kind.TCP, Kind.EXEC) if kind in table]
-    if len(kinds) != 1:
-        raise FormatError(thing, "needs exactly one of http, tcp, exec")
-    what = table[kinds[0]]
+def _ready(table: Mapping[str, Any], *, thing: str) -> Probe:
+    told = [kind for kind in TOLD if kind in table]
+    if not told:
+        return _probe(table, READY_INTERVAL_S, READY_TIMEOUT_S, thing=thing, kinds="http, tcp, exec, notify, fd")
+    if len(told) > 1 or any(kind in table for kind in ASKED):
+        raise FormatError(thing, "needs exactly one of http, tcp, exec, notify, fd")
+    value = table[told[0]]
+    if told[0] is Kind.NOTIFY and value is not True:
+        raise FormatError(thing, "notify is not true")
+    if told[0] is Kind.FD and (type(value) is not int or not 3 <= value <= READY_FD):
+        raise FormatError(thing, f"fd is not a number between 3 and {READY_FD}")
+    what = str(value) if told[0] is Kind.FD else ""
+    return Probe(kind=told[0], what=what, interval_s=READY_INTERVAL_S, timeout_s=READY_TIMEOUT_S)
+
+
+def _probe(table: Mapping[str, Any], interval_s: float, timeout_s: float, *, thing: str, kinds: str = "http, tcp, exec") -> Probe:
+    found = [kind for kind in ASKED if kind in table]
+    if len(found) != 1:
+        raise FormatError(thing, f"needs exactly one of {kinds}")
+    what = table[found[0]]
     if not isinstance(what, str) or not what.strip():
-        raise FormatError(thing, f"{kinds[0]} is not text")
+        raise FormatError(thing, f"{found[0]} is not text")
     return Probe(
-        kind=kinds[0],
+        kind=found[0],
         what=what,
         interval_s=_seconds(table, "interval_s", interval_s, thing),
         timeout_s=_seconds(table, "timeout_s", timeout_s, thing),

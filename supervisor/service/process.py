@@ -36,9 +36,20 @@ class Process:
         self.less: tuple[str, ...] = ()  # what of its limits and privileges could not be had
         self._expected = False  # the holder was asked, and has not answered
         self._ended: set[str] = set()
+        self._ready = ""  # the start that said last that it is ready
 
     def expect(self) -> None:
         self.start_id, self._expected = "", True
+
+    @property
+    def said_ready(self) -> bool:
+        """Whether the process that runs has said that it is ready; it may have been faster than the answer that it was started."""
+        return self._ready != "" and self._ready == self.start_id
+
+    def ready(self, start_id: str) -> bool:
+        """Hear that one is ready; whether it is the process that counts."""
+        self._ready = start_id
+        return self.said_ready
 
     async def start(self, kit: Kit, args: Sequence[str] = ()) -> int:
         """Start it, with these arguments, and return its pid; ServiceError says why it could not be."""
@@ -58,6 +69,8 @@ class Process:
             limits=dict(contained.limits),
             no_new_privs=not contained.new_privileges,
             tmp=tmp,
+            notify=str(directory / "notify") if kit.probes.notify else None,
+            notify_fd=kit.probes.notify_fd,
         )
         try:
             held = await self._host.holder.start(self._name, request)
@@ -72,6 +85,8 @@ class Process:
         """This is the process now."""
         self.start_id, self.pid = held.start_id, held.pid
         self.containment, self.less = held.containment, tuple(held.less)
+        if held.ready:
+            self._ready = held.start_id
         with suppress(SteadError):  # hooks use it; without it they fail and say so
             write_atomic(self._host.root.service(self._name) / "PID", f"{held.pid}\n".encode())
 

@@ -1,8 +1,8 @@
 """The life of one service: a table of states and events. Pure: time and chance come in, effects go out.
 
 Rules
-- `ready` is not "spawned": a service starts, and is ready when its ready probe has passed. Without one: when it has been up for a short
-  minimum and, where it has a health check, the first check was good.
+- `ready` is not "spawned": a service starts, and is ready when its ready probe has passed, or it said so itself. Without either: when it
+  has been up for a short minimum and, where it has a health check, the first check was good.
 - Health is not readiness: a ready service is healthy, unhealthy or not known yet (checks.py). An unhealthy service is shown and leaves the
   binds of others, but is not restarted: a check that lies must not take down what works. (An update on trial that is unhealthy does go
   back, see update.py.) While it starts, bad results are a grace that only its ready deadline ends, and the first good one counts.
@@ -189,6 +189,8 @@ class Life:
 
     def watch_start(self) -> None:
         self.deadline = self.now + self.plan.ready_deadline_s
+        if self.plan.ready_told:
+            return
         if self.plan.ready_probe:
             self.emit(WatchReady())
         elif self.plan.health_check:
@@ -210,7 +212,7 @@ class Life:
             self.watch_start()
 
     def pass_time_starting(self, _: Happened) -> None:
-        if not self.plan.ready_probe and not self.plan.health_check:
+        if not self.plan.ready_probe and not self.plan.ready_told and not self.plan.health_check:
             self.enter_ready(f"up for {self.plan.settle_s:g} s, and it has no ready probe and no health check")
         else:
             because = f"not ready within {self.plan.ready_deadline_s:g} s"
@@ -236,7 +238,7 @@ class Life:
     def note_first_health(self, happened: Happened) -> None:
         """A check's result while it starts: without a ready probe the first good one makes it ready."""
         self.count_check(happened)
-        if happened.check in GOOD and not self.plan.ready_probe and self.settled(self.now):
+        if happened.check in GOOD and not self.plan.ready_probe and not self.plan.ready_told and self.settled(self.now):
             self.enter_ready(f"the first good health check: {happened.because}")
 
     def count_check(self, happened: Happened) -> None:

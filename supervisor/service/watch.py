@@ -113,6 +113,8 @@ class Watch:
                     outcome = await self._service.run([SHELL, "-c", what], "probe", asked.timeout_s)
                     check = Check.OK if outcome.ok else Check.UNKNOWN if outcome.code is None else Check.CRITICAL
                     return check, f"the probe's command {outcome.because}"
+                case Kind.NOTIFY | Kind.FD:
+                    raise AssertionError("nobody asks a service that says it itself")
                 case _:
                     assert_never(asked.kind)
         except SteadError as error:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.plan import Plan, ProbeKind, Scheme, WheelOrSdist
+from builder.compose import service_toml
+from builder.plan import Plan, Probe, ProbeKind, Scheme, WheelOrSdist
 from builder.planfile import read_plan
 from hart.errors import InputError, PlanError
 from hart.ident import Ident
@@ -73,6 +74,14 @@ schema = "schemas/config.json"
 
 def read(text: str) -> Plan:
     return read_plan(text, thing="plan.toml")
+
+
+@pytest.mark.parametrize(("key", "kind", "target"), [("notify = true", ProbeKind.NOTIFY, ""), ("fd = 3", ProbeKind.FD, "3")])
+def test_a_service_may_say_itself_that_it_is_ready(key: str, kind: ProbeKind, target: str) -> None:
+    service = read(SMALL + f"[service]\nrun = 'web'\n[service.ready]\n{key}\ndeadline_s = 5\n").service
+    assert service is not None
+    assert service.ready == Probe(kind=kind, target=target, numbers={"deadline_s": 5.0})
+    assert service_toml(service) == f"[ready]\n{key}\ndeadline_s = 5.0\n"
 
 
 def refused(text: str) -> str:
@@ -165,7 +174,13 @@ def test_an_alternate_unpacks_as_the_main_source_unless_it_says_otherwise() -> N
         (SMALL + '[service.limits]\npids = "many"\n', "plan.toml:5", "pids 'many' is not a whole number"),
         (SMALL + "[service.limits]\nmem = 512\n", "plan.toml:5", "memory"),
         (SMALL + "[service]\nmemory = 512\n", "plan.toml:5", "[service.limits]"),
-        (SMALL + '[service.ready]\ntcp = "a"\nhttp = "b"\n', "plan.toml:4", "exactly one of http, tcp, exec"),
+        (SMALL + '[service.ready]\ntcp = "a"\nhttp = "b"\n', "plan.toml:4", "exactly one of http, tcp, exec, notify, fd, not"),
+        (SMALL + "[service.ready]\nnotify = false\n", "plan.toml:5", "notify is true, or left out"),
+        (SMALL + "[service.ready]\nnotify = 1\n", "plan.toml:5", "true or false"),
+        (SMALL + "[service.ready]\nfd = 2\n", "plan.toml:5", "between 3 and 255"),
+        (SMALL + "[service.ready]\nfd = 3\nnotify = true\n", "plan.toml:4", "not notify and fd"),
+        (SMALL + "[service.ready]\nfd = 3\ninterval_s = 1\n", "plan.toml:6", "the service says itself when it is ready"),
+        (SMALL + '[service.health]\ntcp = "a"\nnotify = true\n', "plan.toml:6", "unknown key 'notify'"),
         (SMALL + '[service.ready]\ntcp = "a"\nfailures = 2\n', "plan.toml:6", "unknown key 'failures'"),
         (SMALL + '[service.health]\ntcp = "a"\ninterval_s = 0\n', "plan.toml:6", "more than 0"),
         (SMALL + '[exports]\n"a b" = "port"\n', "plan.toml:5", "not a valid name"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest_asyncio
 
 from hart.errors import ServiceError, UnavailableError
 from supervisor import attach
-from supervisor.attach import Exited, HolderClient, Lost, StopRequested, to_event
+from supervisor.attach import Exited, HolderClient, Lost, SaidReady, SaidStatus, StopRequested, to_event
 from supervisor.holder.protocol import Held, StartRequest, to_dict
 
 HELD = Held(service="web", start_id="ab", pid=7, boot_id="b", start_time=9, started_at=1.5, running=True)
@@ -102,6 +103,15 @@ async def test_an_older_holder_is_not_sent_what_it_does_not_know(holder: Scripte
     request = await holder.next_request()
     assert set(request["start"]) == {"argv", "env", "cwd", "log"}
     task.cancel()
+
+
+async def test_what_an_older_holder_could_not_hear_is_not_started(holder: ScriptedHolder, client: HolderClient) -> None:
+    """A service that says itself when it is ready would be stopped at its deadline again and again."""
+    await asked(holder, client.hello(), ok=True, version=1, boot_id="b", pid=3, takes=["argv", "env", "cwd", "log"])
+    for told in ({"notify": "/run/n"}, {"notify_fd": 3}):
+        with pytest.raises(ServiceError, match="this holder is too old to hear it") as caught:
+            await client.start("web", replace(REQUEST, **told))  # type: ignore[arg-type]
+        assert caught.value.next == "stead sup upgrade"
 
 
 async def test_a_refusal_is_a_service_error_with_the_holders_reason(holder: ScriptedHolder, client: HolderClient) -> None:
@@ -220,3 +230,6 @@ async def test_every_documented_event_has_a_value() -> None:
     """And an undocumented kind none."""
     assert to_event({"event": "stop", "reason": "SIGINT"}) == StopRequested(reason="SIGINT")
     assert to_event({"event": "?"}) is None
+    said = {"service": "web", "start_id": "ab"}
+    assert to_event({"event": "ready", **said}) == SaidReady(service="web", start_id="ab")
+    assert to_event({"event": "status", **said, "text": "loading"}) == SaidStatus(service="web", start_id="ab", text="loading")

@@ -55,6 +55,14 @@ def test_a_start_request_survives_the_wire(text: str, number: int) -> None:
     assert protocol.to_start_request(message["start"]) == request
 
 
+@pytest.mark.parametrize(
+    "bad", [{"notify": "run/n"}, {"notify_fd": 2}, {"notify_fd": 256}, {"notify_fd": True}, {"notify": "/n", "notify_fd": 3}]
+)
+def test_a_way_to_say_ready_has_its_shape(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="notify"):
+        protocol.to_start_request(protocol.to_dict(REQUEST) | bad)
+
+
 def test_a_file_name_that_is_not_unicode_survives_the_wire() -> None:
     """The file system's bytes travel as Python escapes them."""
     request = StartRequest(argv=["/bin/\udcff"], env={}, cwd="/", log="/l")

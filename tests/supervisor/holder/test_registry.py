@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.holder.protocol import Held
-from supervisor.holder.registry import NewerRecordError, Record, Registry, as_adopted, as_ended, decode_record, encode_record
+from supervisor.holder.registry import NewerRecordError, Record, Registry, as_adopted, as_ended, as_ready, decode_record, encode_record
 
 HELD = Held(service="web", start_id="ab", pid=7, boot_id="b", start_time=9, started_at=1.5, running=True)
 RECORD = Record(held=HELD, log="/var/web.log", argv=["/bin/web"], groups=["/sys/fs/cgroup/pids/stead-1/web.1"])
@@ -39,6 +39,20 @@ def test_fields_of_a_newer_holder_survive_a_rewrite(tmp_path: Path) -> None:
     registry.save(as_ended(record, code=3))
     saved = json.loads((tmp_path / "held" / "web.json").read_bytes())
     assert (saved["colour"], saved["held"]["code"], saved["held"]["running"]) == ("blue", 3, False)
+
+
+def test_readiness_is_kept_and_an_older_holders_record_has_none(tmp_path: Path) -> None:
+    """Where its end is, whose word counts, and that it was given."""
+    record = as_ready(replace(RECORD, notify="/run/n", ready_pipe="/log.ready", uid=7))
+    assert decode_record(encode_record(record)) == record
+    old = json.loads(encode_record(RECORD))
+    for name in ("notify", "ready_pipe", "uid"):
+        del old[name]
+    del old["held"]["ready"]
+    assert decode_record(json.dumps(old).encode()) == RECORD
+    for bad in ({"notify": "n"}, {"ready_pipe": 1}, {"uid": -1}, {"uid": True}):
+        with pytest.raises(ValueError, match="wrong shape"):
+            decode_record(json.dumps(old | bad).encode())
 
 
 def test_a_record_of_a_newer_format_is_refused_with_its_path(tmp_path: Path) -> None:

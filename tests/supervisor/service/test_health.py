@@ -44,6 +44,38 @@ def test_hooks_are_probes_too_and_the_operator_sets_the_interval() -> None:
     assert probes_of({}, NOTHING, interval_s=7, thing="it").health is None
 
 
+def test_a_service_may_say_itself_that_it_is_ready() -> None:
+    """Then nobody asks, and the ready hook is not run either."""
+    hooks = frozenset({"ready"})
+    told = probes_of(loads("[ready]\nnotify = true\ndeadline_s = 5\n", thing="it"), hooks, interval_s=None, thing="it")
+    assert (told.ready_told, told.notify, told.notify_fd, told.ready_deadline_s) == (True, True, None, 5)
+    assert told.awaited == "no READY=1 on its notify socket"
+    newline = probes_of(loads("[ready]\nfd = 3\n", thing="it"), hooks, interval_s=None, thing="it")
+    assert (newline.ready_told, newline.notify, newline.notify_fd) == (True, False, 3)
+    assert newline.awaited == "no newline on its descriptor 3"
+    asked = probes_of({}, hooks, interval_s=None, thing="it")
+    assert (asked.ready_told, asked.notify, asked.notify_fd, asked.awaited) == (False, False, None, "")
+
+
+@pytest.mark.parametrize(
+    ("table", "cause"),
+    [
+        ("[ready]\nnotify = false", "notify is not true"),
+        ("[ready]\nnotify = 1", "notify is not true"),
+        ("[ready]\nfd = 2", "between 3 and 255"),
+        ("[ready]\nfd = true", "between 3 and 255"),
+        ("[ready]\nfd = '3'", "between 3 and 255"),
+        ("[ready]\nfd = 3\nnotify = true", "exactly one of http, tcp, exec, notify, fd"),
+        ("[ready]\nfd = 3\ntcp = 'x:1'", "exactly one of http, tcp, exec, notify, fd"),
+        ("[ready]\ndeadline_s = 3", "exactly one of http, tcp, exec, notify, fd"),
+        ("[health]\nnotify = true", "exactly one of http, tcp, exec$"),
+    ],
+)
+def test_what_is_no_way_to_say_it_is_refused(table: str, cause: str) -> None:
+    with pytest.raises(FormatError, match=cause):
+        probes_of(loads(table, thing="it"), NOTHING, interval_s=None, thing="it")
+
+
 def test_thresholds_and_splay_have_defaults_and_the_splay_is_a_part_of_the_interval() -> None:
     """The operator's interval is the bound then, not the package's."""
     text = '[health]\ntcp = "127.0.0.1:1"\ninterval_s = 20\n'

@@ -122,6 +122,25 @@ def test_a_release_is_proved_when_it_has_served_for_a_while() -> None:
     assert Failed("exited with code 1") in flapping.hear(Event.EXITED, because="exited with code 1")
 
 
+def test_a_service_that_says_itself_when_it_is_ready_is_not_asked() -> None:
+    """Only its word makes it ready, or the deadline ends it: neither time nor a good health check."""
+    told = Plan(ready_told=True, health_check=True, ready_deadline_s=20)
+    story = Story(told)
+    for event in (Event.WANTED_UP, Event.PREPARED):
+        story.hear(event)
+    assert story.hear(Event.STARTED) == []
+    assert story.wait(19) == []
+    assert story.life.state is State.STARTING
+    assert story.hear(Event.READY_OK) == [BecameReady(), WatchHealth()]
+    assert story.hear(Event.READY_OK) == []
+    silent = Story(told)
+    for event in (Event.WANTED_UP, Event.PREPARED, Event.STARTED):
+        silent.hear(event)
+    silent.hear(Event.HEALTH, Check.OK)
+    assert silent.life.state is State.STARTING
+    assert silent.wait(20.1) == [Failed("not ready within 20 s", starting=True), StopWatching(), SignalProcess()]
+
+
 def test_what_was_unhealthy_must_be_well_for_a_while_before_others_are_sent_there_again() -> None:
     """A service that flaps does not take the binds of others with it each time; while it starts the first good check is enough."""
     flapping = Plan(health_check=True, health_failures=2, health_successes=3)
