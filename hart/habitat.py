@@ -55,7 +55,6 @@ OPTIONS = {  # an option of any verb, or a verb's short one
     "--json-logging": "`stead sup run --json-logs`",
     "--config-files": "`stead sup run` takes its settings as options only",
     "--generate-config": "`stead sup run --help` has all settings",
-    "--ignore-uninstall-hook": NOT_YET,
     "--auto-create-origins": "create it first: `stead origin create ORIGIN`",
     "--refresh-channel": "`--channel` names the channel of dependencies",
     "--secret": KEPT,

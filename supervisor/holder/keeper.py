@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -118,29 +118,28 @@ class Keeper:
             records.append(replace(record, groups=list(group.paths), notify=request.notify, ready_pipe=ready_pipe, uid=request.uid))
             self._registry.save(records[0])
 
-        try:
-            pipe = make_pipe(request.log, request.uid, request.gid)
-            log = LogPipe(request.log, rate=request.log_rate, keep=request.log_keep)
-        except OSError as error:
-            group.remove()
-            raise RefusedError(f"log {request.log}: {error.strerror}") from error
-        try:
-            ear = open_ear(request.notify, ready_pipe, request.uid, request.gid)
-        except OSError as error:
-            log.close()
-            group.remove()
-            raise RefusedError(f"{request.notify or ready_pipe}: {error.strerror}") from error
-        try:
-            kept = ear.fileno() if ear is not None and request.notify is not None else None
-            _, pidfd = spawn(request, commit, pipe=pipe, groups=group.paths, kept=kept, ready_pipe=ready_pipe)
-        except SpawnError as error:
-            log.close()
-            group.remove()
+        with ExitStack() as undo:
+            undo.callback(group.remove)
+            try:
+                pipe = make_pipe(request.log, request.uid, request.gid)
+                log = LogPipe(request.log, rate=request.log_rate, keep=request.log_keep)
+            except OSError as error:
+                raise RefusedError(f"log {request.log}: {error.strerror}") from error
+            undo.callback(log.close)
+            try:
+                ear = open_ear(request.notify, ready_pipe, request.uid, request.gid)
+            except OSError as error:
+                raise RefusedError(f"{request.notify or ready_pipe}: {error.strerror}") from error
             if ear is not None:
-                ear.close()
-            with suppress(OSError):  # a record whose process is gone is dropped by the next holder as well
-                self._registry.drop(service)
-            raise RefusedError(str(error)) from error
+                undo.callback(ear.close)
+            try:
+                kept = ear.fileno() if ear is not None and request.notify is not None else None
+                _, pidfd = spawn(request, commit, pipe=pipe, groups=group.paths, kept=kept, ready_pipe=ready_pipe)
+            except SpawnError as error:
+                with suppress(OSError):  # a record whose process is gone is dropped by the next holder as well
+                    self._registry.drop(service)
+                raise RefusedError(str(error)) from error
+            undo.pop_all()
         self._hold(service, Process(records[0], pidfd, ours=True), log, ear)
         return to_dict(records[0].held)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import sys
 from pathlib import Path
@@ -159,6 +160,35 @@ async def test_the_next_holder_hears_what_is_said_later(stand: Stand, kind: str)
     client = await stand.client()
     assert (await client.list())[0].ready
     assert "lost" not in stand.said(), stand.said()
+
+
+@pytest.mark.parametrize("kind", ["notify", "fd"])
+async def test_a_holder_killed_at_any_moment_around_the_word_loses_nothing(stand: Stand, kind: str) -> None:
+    """Also between hearing it and having it on disk: until then the word stays in the kernel."""
+    seed = random.SystemRandom().randrange(2**32)
+    chance = random.Random(seed)
+    for turn in range(10):
+        stand.launch()
+        client = await stand.client()
+        held = await client.start("web", service(stand, kind))  # type: ignore[arg-type]
+        (stand.state / "go").touch()
+        await asyncio.sleep(chance.uniform(0, 0.06))
+        stand.kill_holder()
+        await client.close()
+        await eventually((stand.state / "go.said").exists, f"seed {seed}, turn {turn}: it could not say it")
+        stand.launch()
+        client = await stand.client()
+        told = Told(client)
+        if not (await client.list())[0].ready:
+            await told.until(SaidReady(service="web", start_id=held.start_id))
+        assert await client.signal("web", held.start_id, signal.SIGKILL)
+        await eventually(lambda: any(isinstance(event, Exited) for event in told.events), "it does not end")  # noqa: B023  awaited here
+        await client.forget("web", held.start_id)
+        assert left(stand) == [], f"seed {seed}, turn {turn}"
+        await told.close()
+        stand.kill_holder()
+        for name in ("go", "go.said", "go.refused"):
+            (stand.state / name).unlink(missing_ok=True)
 
 
 async def test_a_strangers_notification_does_not_count(stand: Stand) -> None:
