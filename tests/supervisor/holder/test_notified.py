@@ -191,6 +191,39 @@ async def test_a_holder_killed_at_any_moment_around_the_word_loses_nothing(stand
             (stand.state / name).unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("kind", ["notify", "fd"])
+@pytest.mark.parametrize("when", ["before", "during"])
+async def test_an_upgrade_of_the_holder_loses_nothing(stand: Stand, kind: str, when: str) -> None:
+    """The next image has the end in hand, also of a service that has closed all descriptors that it does not know."""
+    stand.launch()
+    client = await stand.client()
+    go = stand.state / "go"
+    if kind == "notify":
+        program = f"import os; os.closerange(3, 100)\n{SENDER}"
+        request = stand.request(sys.executable, "-c", program, str(go), notify=str(stand.state / "n"))
+    else:
+        request = stand.shell(WRITER.format(go=go), notify_fd=3)
+    held = await client.start("web", request)
+    if when == "during":
+        go.touch()
+    await client.replace(sys.executable)
+    await client.close()
+    while True:
+        client = await stand.client()
+        if (await client.hello()).turn == 1:
+            break
+        await client.close()
+    go.touch()
+    told = Told(client)
+    if not (await client.list())[0].ready:
+        await told.until(SaidReady(service="web", start_id=held.start_id))
+    (now,) = await client.list()
+    assert (now.pid, now.ready, now.adopted) == (held.pid, True, False)
+    await eventually(lambda: left(stand) == [], f"{left(stand)} are still there")
+    assert "lost" not in stand.said()
+    await told.close()
+
+
 async def test_a_strangers_notification_does_not_count(stand: Stand) -> None:
     """Of the same user, but no process of this service. It is said once, and the holder is not kept busy."""
     stand.launch()
