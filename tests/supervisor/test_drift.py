@@ -66,9 +66,9 @@ def test_work_aside_gives_its_result_or_its_error() -> None:
     """In a thread of its own, which nobody waits for when the loop ends."""
 
     async def story() -> tuple[bool, str]:
-        inside = await aside(lambda: threading.current_thread() is not threading.main_thread())
+        inside = await aside(lambda: threading.current_thread() is not threading.main_thread(), name="inside")
         try:
-            await aside(lambda: 1 // 0)
+            await aside(lambda: 1 // 0, name="wrong")
         except ZeroDivisionError as error:
             return inside, str(error)
         return inside, ""
