@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test check fix lock clean
+.PHONY: help demo test check kill-loops fix lock clean
 
 help:
 	@echo "make demo    build redis and a web application, publish, run, reconfigure and update them (under 5 minutes)"
 	@echo "make test    everything that CI runs"
 	@echo "make check   lint, types, import rules and the fast tests"
+	@echo "make kill-loops    kill supervisor, holder and services for hours, with LOOPS='--minutes 60' or other options"
 	@echo "make fix     let the formatter and the linter mend what they can"
 	@echo "make lock    pin the dependencies again (needs uv)"
 	@echo "make clean   remove the environment and what the demo left"
@@ -39,6 +40,9 @@ check: $(READY)
 
 test: check
 	@$(BIN)/pytest -n 2 --dist loadfile -m "slow or network"
+
+kill-loops: $(READY)
+	@$(BIN)/python benchmarks/kill_loops.py $(LOOPS)
 
 fix: $(READY)
 	@$(BIN)/ruff format .

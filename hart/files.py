@@ -29,15 +29,16 @@ class Digested:
     sha256: str
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True, durable: bool = True) -> None:
     """Write a whole file from memory; see `writing`."""
-    with writing(path, mode=mode, replace=replace) as out:
+    with writing(path, mode=mode, replace=replace, durable=durable) as out:
         out.write(data)
 
 
 @contextmanager
-def writing(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+def writing(path: Path, *, mode: int = 0o644, replace: bool = True, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a whole file as a stream: temporary beside it, fsync, rename (or link, which refuses to replace), fsync of the directory.
+    Not `durable`: without the fsyncs, for what means nothing any more after the machine went down.
 
     When the block raises, the name is as it was before and the temporary is gone.
     """
@@ -52,14 +53,16 @@ def writing(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[
                 yield out
                 out.flush()
                 os.fchmod(out.fileno(), mode)
-                os.fsync(out.fileno())
+                if durable:
+                    os.fsync(out.fileno())
             if replace:
                 temporary.replace(path)
             else:
                 os.link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        fsync_dir(path.parent)
+        if durable:
+            fsync_dir(path.parent)
 
 
 @contextmanager

@@ -42,21 +42,33 @@ class Teller(Protocol):
     def own_members(self) -> Iterable[Member]: ...
 
 
-def own(host: Teller) -> dict[str, bytes]:
-    """All facts of this member, by key without its prefix."""
-    facts, host.untold = tell(host.own_members, host.sys)
-    return facts
+Written = dict[str, tuple[Member, bytes]]  # by key, what a fact was written from, and it
 
 
-def tell(members: Iterable[Member], sys: Sys) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The facts, and by group what could not be told."""
-    facts, untold = dict[str, bytes](), dict[str, str]()
+class OwnFacts:
+    """All facts of this member, by key without its prefix. What did not change is not written again: with many services that is most."""
+
+    def __init__(self, host: Teller) -> None:
+        self._host = host
+        self._written: Written = {}
+
+    def __call__(self) -> dict[str, bytes]:
+        facts, self._host.untold = tell(self._host.own_members, self._host.sys, self._written)
+        return facts
+
+
+def tell(members: Iterable[Member], sys: Sys, written: Written) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The facts, and by group what could not be told. `written` is what was told before, and then what is told now."""
+    facts, untold, before = dict[str, bytes](), dict[str, str](), dict(written)
+    written.clear()
     for member in members:
         key = f"{SERVICE}{member.group}"
         if place(f"{ANY_MEMBER}{key}") is None:
             untold[str(member.group)] = "other hosts cannot see it: its name is too long for the ring"
             continue
-        body = write(member)
+        known = before.get(key)
+        body = known[1] if known is not None and known[0] is member else write(member)
+        written[key] = member, body
         if len(body) > RING_FACT_MAX:
             untold[str(member.group)] = (
                 f"other hosts cannot see its exports: with them it takes {len(body)} bytes, more than {RING_FACT_MAX}"

@@ -97,7 +97,7 @@ async def supervise(settings: Settings) -> None:
         await control.start()
         await holder.attached()
         await services.heard(host, HEARD_S)  # else the ring is told that nothing serves
-        await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=lambda: facts.own(host))
+        await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=facts.OwnFacts(host))
         host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")
         tasks.create_task(host.get_acquainted(), name="acquaintance")
         tasks.create_task(watch_files(host), name="files")

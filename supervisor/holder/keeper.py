@@ -228,10 +228,6 @@ class Keeper:
         if log is not None:
             log.drain(LOG_PIPE)  # its last words are in the file before anybody is told
         held = process.record.held
-        try:
-            self._registry.save(process.record)
-        except OSError as error:
-            self._say(f"{service}: its end is not recorded: {error.strerror}")
         self._tell(
             {
                 "event": "exited",
@@ -243,6 +239,10 @@ class Keeper:
                 "cause": held.cause,
             }
         )
+        try:
+            self._registry.save(process.record, durable=False)
+        except OSError as error:
+            self._say(f"{service}: its end is not recorded: {error.strerror}")
 
     def _drop(self, service: str, process: Process) -> None:
         left = process.sweep()

@@ -121,9 +121,9 @@ class Registry:
     def load_supervisor(self) -> tuple[Record | None, str]:
         return self._load(self._supervisor)
 
-    def save(self, record: Record) -> None:
-        """OSError when it is not on disk: then nothing may be started."""
-        _write(f"{self._directory}/{record.held.service}.json", encode_record(record))
+    def save(self, record: Record, *, durable: bool = True) -> None:
+        """OSError when it is not on disk: then nothing may be started. Not `durable`: it outlives us, but need not the machine."""
+        _write(f"{self._directory}/{record.held.service}.json", encode_record(record), durable=durable)
 
     def save_supervisor(self, record: Record) -> None:
         """Where no new file can be made the old one is written over: a full disk is no reason to be without a supervisor."""
@@ -174,17 +174,19 @@ def as_adopted(record: Record) -> Record:
     return replace(record, held=replace(record.held, adopted=True))
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, *, durable: bool = True) -> None:
     temporary = f"{path}.tmp"  # one writer: the holder under its lock
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with open(fd, "wb", closefd=False) as file:
             file.write(data)
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(temporary, path)  # noqa: PTH104  as above
-    _sync_directory(path)
+    if durable:
+        _sync_directory(path)
 
 
 def _write_over(path: str, data: bytes) -> bool:
@@ -203,11 +205,9 @@ def _write_over(path: str, data: bytes) -> bool:
 
 
 def _remove(path: str) -> None:
-    try:
+    """A loss of power may bring it back, of another boot then: such a record names nobody."""
+    with suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108  as above
-    except FileNotFoundError:
-        return
-    _sync_directory(path)
 
 
 def _sync_directory(path: str) -> None:

@@ -408,9 +408,7 @@ class Service:
         self.hook_trouble, self._found = "", False
         self._last_log, self._began = "run", clock.wall()
         self.waits_for = kit.probes.awaited
-        self.memory.save(
-            release=kit.package.ident, start_id="", was_ready=False, applied=rendering.digests, revision=self.standing.in_force
-        )
+        self.memory.save(release=kit.package.ident, applied=rendering.digests, revision=self.standing.in_force)
         if self.memory.trouble:  # the next supervisor would not know what runs
             self.tell(Event.START_REFUSED, f"the process is not started: {self.memory.trouble}")
             return
@@ -419,7 +417,7 @@ class Service:
         except SteadError as error:
             self.tell(Event.START_REFUSED, f"the process could not be started: {error.cause}")
             return
-        self.memory.save(start_id=self.process.start_id)
+        self.memory.save(start_id=self.process.start_id, was_ready=False)
         if self.job is not None:
             self.job.began(self.process.start_id)
         self.tell(Event.STARTED, f"process {pid} of {kit.package.ident} is up")
@@ -431,7 +429,7 @@ class Service:
         """The holder says that a process has ended."""
         if self.job is not None:
             self.job.exited(event)
-        if await self.process.ended(event):
+        if await self.process.ended(event, wait=self.life.plan.post_stop):
             self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal, event.cause)}")
 
     def on_ready(self, start_id: str) -> None:

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from hart.containment import Containment, containment_of
 from hart.errors import ConfigError, FormatError, ServiceError
 from hart.files import storage
 from hart.installed import InstalledPackage, InstalledTree
-from hart.limits import SHUTDOWN_TIMEOUT_S
+from hart.limits import SHUTDOWN_TIMEOUT_S, TEMPLATES_MAX
 from hart.placed import Placed
 from hart.root import Root
 from hart.toml import loads
@@ -109,6 +110,20 @@ def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -
         stop_signal=signal_number(metadata.shutdown_signal, thing=f"SHUTDOWN_SIGNAL of {package.ident}"),
         containment=containment_of(said, spec.limits, new_privileges=spec.new_privileges, thing=thing),
     )
+
+
+def mark_of(package: InstalledPackage, spec: ServiceSpec) -> object:
+    """What is another one when `open_kit` would give another kit; None: nobody can tell, as in development, or where a user is made."""
+    if spec.config_from:
+        return None
+    paths = [package.path, *(package.path / name for name in ("hooks", "config", "default.toml", "run"))]
+    paths += [file for folder in paths[1:3] if folder.is_dir() for file in sorted(folder.rglob("*"))]
+    marks = []
+    for path in paths[: TEMPLATES_MAX * 2]:
+        with suppress(OSError):
+            found = path.lstat()
+            marks.append((str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return spec, package.metadata, marks
 
 
 def plan_of(spec: ServiceSpec, package_timeout_s: float | None, hooks: frozenset[str], probes: Probes) -> Plan:

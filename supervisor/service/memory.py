@@ -16,6 +16,8 @@ from hart.version import ident_key
 from supervisor.journal import Journal
 from supervisor.service import running, update
 
+OF_A_PROCESS = frozenset({"start_id", "was_ready", "serving"})
+
 
 class Memory:
     """The record of one service."""
@@ -27,13 +29,13 @@ class Memory:
         self.trouble = ""  # why the disk has not got the last change
 
     def save(self, **changes: Any) -> None:
-        """Change fields of the record."""
+        """Change fields of the record. What is said of a process alone need not outlive the machine, since the process does not."""
         record = replace(self.record, **changes)
         if record == self.record and not self.trouble:
             return
         self.record = record
         try:
-            running.write(self._directory, self._name, record)
+            running.write(self._directory, self._name, record, durable=bool(self.trouble) or not OF_A_PROCESS.issuperset(changes))
         except (SteadError, OSError) as error:
             self.trouble = f"its record could not be written: {error}"
             self._journal.write("service", self._name, self.trouble)

@@ -19,7 +19,7 @@ from supervisor.service import order, update
 from supervisor.service.backoff import wait_s
 from supervisor.service.binds import NotFedError
 from supervisor.service.events import Event
-from supervisor.service.kit import Kit, open_kit
+from supervisor.service.kit import Kit, mark_of, open_kit
 from supervisor.service.order import NotYetError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Preparation:
         self._service = service
         self._again = asyncio.Event()  # something that a waiting start may have waited for
         self.blocked = ""  # what a start waits for now
+        self._mark: object = None  # of what the service's kit was opened from
 
     def look_again(self) -> None:
         self._again.set()
@@ -68,13 +69,22 @@ class Preparation:
         if missing := order.missing(service.spec, service.others):
             circle = order.circle({name: each.spec for name, each in service.host.services.items()}, service.name)
             raise NotYetError(f"service {service.name}", f"waits for {order.told(circle) if circle else missing}")
-        kit = open_kit(service.host, service.spec, package)
+        kit = self._open(package)
         rendering = service.render(kit, waiting=True)
         make_directories(kit.service_dir, kit.account)
         service.put(kit, rendering)
         service.files.put(kit, all_of_them=True)
         service.kit, service.rendering, service.cfg = kit, rendering, rendering.cfg
         return kit
+
+    def _open(self, package: InstalledPackage) -> Kit:
+        """The kit that it has, while neither its package nor its spec is another one: a crash is to be short."""
+        service, mark = self._service, mark_of(package, self._service.spec)
+        if service.kit is None or mark is None or mark != self._mark or service.kit.package.ident != package.ident:
+            kit = open_kit(service.host, service.spec, package)
+            self._mark = mark
+            return kit
+        return service.kit
 
     async def _package(self) -> InstalledPackage:
         """The package of the release to run: the recorded one, else the newest that is installed, else from the depot."""

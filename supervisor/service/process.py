@@ -88,7 +88,11 @@ class Process:
         if held.ready:
             self._ready = held.start_id
         with suppress(SteadError):  # hooks use it; without it they fail and say so
-            write_atomic(self._host.root.service(self._name) / "PID", f"{held.pid}\n".encode())
+            write_atomic(self._host.root.service(self._name) / "PID", f"{held.pid}\n".encode(), durable=False)
+
+    async def _forget(self, start_id: str) -> None:
+        with suppress(SteadError):  # it will not die, or the holder is gone: the next start meets either
+            await self._host.holder.forget(self._name, start_id)
 
     async def signal(self, number: int) -> None:
         try:
@@ -96,13 +100,17 @@ class Process:
         except SteadError as error:
             self._host.journal.write("service", self._name, f"signal {number} was not sent: {error.cause}")
 
-    async def ended(self, event: Exited) -> bool:
-        """Hear of an end: have the holder forget it and what it left behind; whether it is news about the process that counts."""
+    async def ended(self, event: Exited, *, wait: bool) -> bool:
+        """Hear of an end: have the holder forget it and what it left behind; whether it is news about the process that counts. `wait` until
+        that is done; the next start comes after it in any case."""
         if event.start_id in self._ended:
             return False
         self._ended = {*list(self._ended)[-8:], event.start_id}
-        with suppress(SteadError):  # it will not die, or the holder is gone: the next start meets either
-            await self._host.holder.forget(self._name, event.start_id)
+        forgetting = self._host.tasks.create_task(self._forget(event.start_id), name=f"{self._name} forget")
+        if wait:
+            await forgetting
+        else:
+            await asyncio.sleep(0)  # it is asked before anything that comes from here
         if event.start_id != self.start_id and not self._expected:
             return False
         self.start_id, self.pid = event.start_id, None

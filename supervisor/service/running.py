@@ -1,9 +1,9 @@
 """What the supervisor remembers of a service between its own lives: `<root>/sup/default/running/<name>.toml`, mode 0600.
 
 Rules: the release is written before a process is asked for, the process's start id after: a start id that is not recorded belongs to the
-recorded release. `applied` is what that process was started or reconfigured with, with version `revision` of its group's configuration.
-`spec` is the spec that is carried out, for a supervisor that finds its file broken. A record that cannot be read is put aside and reported;
-the service is then treated as new, and the holder still knows what runs.
+recorded release, and is not ready. `applied` is what that process was started or reconfigured with, with version `revision` of its group's
+configuration. `spec` is the spec that is carried out, for a supervisor that finds its file broken. A record that cannot be read is put
+aside and reported; the service is then treated as new, and the holder still knows what runs.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def read(directory: Path, name: str) -> Running:
         return Running()
 
 
-def write(directory: Path, name: str, running: Running) -> None:
+def write(directory: Path, name: str, running: Running, *, durable: bool = True) -> None:
     make_dirs(directory, mode=0o700)
-    write_atomic(directory / f"{name}.toml", running.render().encode(), mode=0o600)
+    write_atomic(directory / f"{name}.toml", running.render().encode(), mode=0o600, durable=durable)
 
 
 def forget(directory: Path, name: str) -> None:

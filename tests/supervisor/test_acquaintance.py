@@ -12,7 +12,7 @@ from tests.supervisor.ringside import PEER, THIRD, fact, member, shelf, sys_of
 
 
 def told(key: MemberKey, *members: Member) -> list[Record]:
-    return [fact(key, name, body) for name, body in facts.tell(members, sys_of(key))[0].items()]
+    return [fact(key, name, body) for name, body in facts.tell(members, sys_of(key), {})[0].items()]
 
 
 def test_who_was_alone_waits_for_nobody() -> None:

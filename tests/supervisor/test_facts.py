@@ -113,7 +113,7 @@ def host_of(*members: Any) -> Any:
 
 
 def told(host: Any) -> dict[str, Record]:
-    return {name: fact(ME, name, body) for name, body in facts.own(host).items()}
+    return {name: fact(ME, name, body) for name, body in facts.OwnFacts(host)().items()}
 
 
 def test_a_host_tells_of_itself_and_of_each_service() -> None:
