@@ -23,11 +23,11 @@ from tests.supervisor.workshop import lay_package, supervised
 pytestmark = pytest.mark.slow
 
 SERVER = """#!/bin/sh
-exec python3 -u -c '
+exec python3 -c '
 import http.server, itertools, threading, time
 def count():
     for number in itertools.count(1):
-        print("line", number, flush=True)
+        print(f"line {number}", flush=True)
         time.sleep(0.002)
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
