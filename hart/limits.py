@@ -170,7 +170,7 @@ HOOK_S: Final[dict[str, float]] = {  # how long each hook may run before its pro
     "pre-stop": 60.0,  # may drain connections
     "post-stop": 60.0,
 }
-HOOK_OUTPUT_MAX: Final = 1 * MIB  # of one run, to the hook's log; the rest is counted and dropped
+HOOK_OUTPUT_MAX: Final = 1 * MIB  # of one run, to the hook's log, times included; the rest is counted and dropped
 HOOK_TAIL: Final = 2 * KIB  # the end of its output, shown as the reason
 HOOK_LOG_MAX: Final = 2 * MIB  # a hook's log is rotated here: two runs that say all they may
 HOOK_LOG_KEEP: Final = 8 * MIB  # a hook's log with its rotated files

@@ -16,6 +16,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hart.account import may_switch
@@ -67,11 +68,16 @@ def main() -> int:
         if ends is None or bugs is not None:
             raise
         end = one_of(ends)
-        print(f"supervisor: {end.because}", file=sys.stderr, flush=True)
+        tell(end.because)
         return end.code
     except SteadError as error:  # before anything was begun: the holder is not there, or the disk refuses
-        print(f"supervisor: {error}", file=sys.stderr, flush=True)
+        tell(str(error))
     return 1
+
+
+def tell(because: str) -> None:
+    with suppress(OSError):  # a full disk behind the terminal does not change how we end
+        print(f"supervisor: {because}", file=sys.stderr, flush=True)
 
 
 def one_of(group: BaseExceptionGroup[EndError]) -> EndError:
@@ -88,7 +94,7 @@ async def supervise(settings: Settings) -> None:
     holder = await HolderClient.connect(settings.holder)
     await holder.hello()
     async with asyncio.TaskGroup() as tasks:
-        host = make_host(settings, holder, tasks)
+        host = begin(settings, holder, tasks)
         gateway = await open_gateway(host)
         control = Control(settings.control, lambda request, say: commands.answer(host, request, say))
         await services.take_over(host, await holder.list())
@@ -107,6 +113,14 @@ async def supervise(settings: Settings) -> None:
         if settings.journald:
             tasks.create_task(Journald(host).keep(), name="journald")
         tasks.create_task(end(host, control, gateway), name="end")
+
+
+def begin(settings: Settings, holder: HolderClient, tasks: asyncio.TaskGroup) -> Host:
+    """What the disk or the network refuses is told in its own words, not as a bug."""
+    try:
+        return make_host(settings, holder, tasks)
+    except SteadError as error:
+        raise EndError(1, str(error)) from error
 
 
 def end_process(host: Host, because: str) -> None:

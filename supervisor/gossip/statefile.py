@@ -2,12 +2,14 @@
 
     STEAD-RING-1 newline   then 32 bytes, BLAKE2b-256 of the rest   then one value (hart/wire.py)
 
-Rules: written whole or not at all, durable when `write` returns, mode 0600. Whatever a file holds, reading gives its value or Damaged with
-the damage in words. Not here: which files there are (store.py).
+Rules: written whole or not at all (but for `write_over`), durable when `write` returns, mode 0600. Whatever a file holds, reading gives its
+value or Damaged with the damage in words. Not here: which files there are (store.py).
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -30,10 +32,26 @@ class Damaged(Exception):  # noqa: N818  a file is, nobody errs; caught in store
 
 def write(path: Path, value: Any) -> None:
     """StorageError when the disk does not take it; what was there before is then still there."""
-    body = encode(value)
     with on_disk(path):
         make_dirs(path.parent, mode=0o700)
-        write_atomic(path, _MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body, mode=0o600)
+        write_atomic(path, _whole(value), mode=0o600)
+
+
+def write_over(path: Path, value: Any) -> None:
+    """Into the room that the file has, where the disk takes no new one; StorageError when there is no file, or no room in it.
+
+    For a value that another file has too: a crash leaves this one damaged."""
+    data = _whole(value)
+    with on_disk(path), open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "wb", buffering=0) as file:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        file.truncate()
+        os.fsync(file.fileno())
+
+
+def _whole(value: Any) -> bytes:
+    body = encode(value)
+    return _MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body
 
 
 def read(path: Path, *, most: int = WIRE_MAX) -> Any:

@@ -86,14 +86,14 @@ class RingStore:
                 complaints.append("this host becomes a new member of the ring: nobody knows how often the old one has started")
                 self._set_aside(seed, "its generation was lost")
                 return self._begin(complaints)
-            return self._start(key, last + 1, complaints)
+            return self._start(key, last + 1, complaints, over=True)
 
     def count_on(self, generation: int) -> None:
         """This start is a later generation from now on: a copy of this directory had one too."""
         with self._lock:
             seed = self._read_seed([])
             if seed is not None:
-                self._start(MemberKey(seed), generation, [])
+                self._start(MemberKey(seed), generation, [], over=True)
 
     def renew(self, because: str) -> None:
         """Give up this identity, because another has it; the next `identity` is a new member. The old key is set aside."""
@@ -111,9 +111,16 @@ class RingStore:
             statefile.write(self.path / name, key.seed)
         return self._start(key, 1, complaints)
 
-    def _start(self, key: MemberKey, generation: int, complaints: list[str]) -> Identity:
+    def _start(self, key: MemberKey, generation: int, complaints: list[str], *, over: bool = False) -> Identity:
+        """`over`: the count before was this member's; where no new file can be made it is written over, one file after the other. A full
+        disk is no reason to be without a supervisor."""
         for name in COUNT_FILES:
-            statefile.write(self.path / name, [key.id, generation])
+            try:
+                statefile.write(self.path / name, [key.id, generation])
+            except StorageError:
+                if not over:
+                    raise
+                statefile.write_over(self.path / name, [key.id, generation])
         return Identity(key=key, generation=generation, complaints=tuple(complaints))
 
     def _generation(self, member: MemberId, complaints: list[str]) -> int | None:

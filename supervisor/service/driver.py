@@ -117,6 +117,7 @@ class Service:
         self._sight: Sight | None = None  # when it last rendered, or was told to look
         self._mail: asyncio.Queue[Mail] = asyncio.Queue()
         self._handling = self._reconfiguring = False
+        self._telling: asyncio.Task[None] | None = None  # the reconfigure hook
         self.work = Work(host.tasks, spec.name)
         self.told: Member | None = None  # what others were last told of it
         self._found = False  # the process is an earlier supervisor's
@@ -239,7 +240,7 @@ class Service:
             case Prepare():
                 self.work.begin(self.preparation.run())
             case RunHook(name="reconfigure"):
-                self.host.tasks.create_task(self._reconfigure(), name=f"{self.name} reconfigure")
+                self._telling = self.host.tasks.create_task(self._reconfigure(), name=f"{self.name} reconfigure")
             case RunHook(name="post-run"):
                 self.watch.post_run(self._post_run())
             case RunHook(name=name):
@@ -258,6 +259,8 @@ class Service:
                 self.watch.health()
             case StopWatching():
                 self.watch.stop()
+                self.files.call_off()
+                self._call_off_reconfigure()
             case Failed(because, starting):
                 self._on_failure(because, starting=starting)
             case BecameReady():
@@ -353,12 +356,19 @@ class Service:
         try:
             outcome = await self.run_hook("reconfigure")
         finally:
-            self._reconfiguring = False
+            if self._telling is asyncio.current_task():
+                self._reconfiguring = False
         if self.process.start_id == start_id and self.life.state in UP:
             self.memory.save(applied=told, revision=revision)
             self.hook_trouble = "" if outcome.ok else f"the reconfigure hook {outcome.because}"
         self.watch.health_now()
         self._mail.put_nowait(Mail(None))
+
+    def _call_off_reconfigure(self) -> None:
+        """Its process goes: the next one starts with the newest files, and a hook that hangs holds nobody up."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling, self._reconfiguring = None, False
 
     async def _post_run(self) -> None:
         failures = 0

@@ -2,7 +2,8 @@
 
 Rules: what the ring has is in `files/`, owned as rendered configuration is; what it has no more is removed, and what the service put there
 itself is left alone. Nothing is written that is there already. The hook `file-updated` runs after a change while the service is up, once
-for all changes that came while it ran. Names and sizes were checked in ringfiles.py, and writing follows no link (hart/servicedir.py).
+for all changes that came while it ran, and is called off when the service goes down. Names and sizes were checked in ringfiles.py, and
+writing follows no link (hart/servicedir.py).
 """
 
 from __future__ import annotations
@@ -59,6 +60,13 @@ class Files:
             self._changed = True
             if self._task is None or self._task.done():
                 self._task = self._service.host.tasks.create_task(self._tell(), name=f"{self._service.name} {HOOK}")
+
+    def call_off(self) -> None:
+        """The service goes down; its next process finds the files in their place."""
+        self._changed = False
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     async def _tell(self) -> None:
         while self._changed:

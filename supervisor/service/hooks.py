@@ -136,7 +136,7 @@ class _Output:
         self.log = _open_log(log) if log is not None else None
         self.tail = b""
         self.written = self.dropped = self.column = 0
-        self.reading = False
+        self.full = self.reading = False
 
     def begin(self) -> None:
         self.reading = True
@@ -151,14 +151,22 @@ class _Output:
             self._stop()
             return
         self.tail = (self.tail + block)[-HOOK_TAIL:]
-        kept = block[: max(0, HOOK_OUTPUT_MAX - self.written)]
-        self.written += len(kept)
+        kept = self._fitting(block)
         self.dropped += len(block) - len(kept)
         self._append(kept)
 
+    def _fitting(self, block: bytes) -> bytes:
+        """What of it the cap has room for, times included: before short lines they are ten times what the hook writes."""
+        kept, prefix = b"" if self.full else block, timestamp(clock.wall())
+        while kept and self.written + len(stamp(kept, self.column, prefix)[0]) > HOOK_OUTPUT_MAX:
+            kept = kept[: len(kept) // 2]
+        self.full = len(kept) < len(block)
+        return kept
+
     def _append(self, data: bytes) -> None:
-        if self.log is not None and data:
-            text, self.column = stamp(data, self.column, timestamp(clock.wall()))
+        text, self.column = stamp(data, self.column, timestamp(clock.wall()))
+        self.written += len(text)
+        if self.log is not None and text:
             with suppress(OSError):  # a full disk costs the log, not the hook
                 os.write(self.log, text)
 
@@ -193,6 +201,6 @@ def _open_log(path: Path) -> int | None:
         with suppress(FileNotFoundError):
             found = path.lstat()
             if found.st_size >= HOOK_LOG_MAX or clock.day(found.st_mtime) < clock.day(clock.wall()):
-                rotate(str(path), HOOK_LOG_KEEP - HOOK_LOG_MAX)
+                rotate(str(path), HOOK_LOG_KEEP - HOOK_LOG_MAX - HOOK_OUTPUT_MAX)
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     return None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,14 @@ class Supervised:
 
 
 @contextmanager
-def supervised(root: Root, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Supervised]:
-    """`stead sup run` under this root; stopped at the end, with everything that it runs."""
+def supervised(root: Root, *arguments: str, env: Mapping[str, str] | None = None, within: Sequence[str] = ()) -> Iterator[Supervised]:
+    """`stead sup run` under this root; stopped at the end, with everything that it runs. `within`: a command that becomes it."""
     root.path.mkdir(parents=True, exist_ok=True)
     settings = [f"--root={root.path}", "--service-min-backoff-period=0.2", "--service-max-backoff-period=0.5", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("STEAD_", "HAB_"))}
     with (root.path / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("stead")), "sup", "run", *settings],
+            [*within, str(Path(sys.executable).with_name("stead")), "sup", "run", *settings],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -397,6 +397,25 @@ def test_files_that_nothing_needs_are_removed(names: list[str], kept: int, gone:
 # --- killed at every point
 
 
+def test_a_member_starts_on_a_full_disk_with_a_generation_of_its_own(store: RingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its count is written over in place, also where it needs a byte more; nobody becomes somebody else for want of room."""
+
+    def refuse(path: Path, data: bytes, **_: Any) -> None:
+        raise StorageError(str(path), "no space left on the device")
+
+    first = store.identity()
+    store.count_on(126)
+    monkeypatch.setattr(statefile, "write_atomic", refuse)
+    found = [again(store).identity() for _ in range(5)]
+    assert [each.generation for each in found] == [127, 128, 129, 130, 131]
+    assert {(each.key.id, each.complaints) for each in found} == {(first.key.id, ())}
+    with pytest.raises(StorageError):
+        store.renew("no room for another key")
+    assert again(store).identity().key.id == first.key.id
+    with pytest.raises(StorageError):
+        RingStore(store.path.with_name("new")).identity()
+
+
 def life(store: RingStore, tell: Callable[[str], None]) -> None:
     """One life of a supervisor: every kind of write, each told when it has returned."""
     identity = store.identity()
