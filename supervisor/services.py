@@ -59,6 +59,8 @@ def carried_before(host: Host, name: str) -> ServiceSpec | None:
 async def attach_again(host: Host) -> None:
     """Take over what could not be read before. A package that the disk does not give is no reason to touch what runs; but it is stopped
     when somebody wants that."""
+    if not host.unread:
+        return
     seen = host.specs.look()
     for name, held in list(host.unread.items()):
         service = host.services[name]
@@ -128,6 +130,8 @@ def reconcile_all(host: Host) -> None:
     changed = False
     for name in sorted({*host.services, *seen.specs} - {*seen.complaints, *host.unread}):
         service, spec = host.services.get(name), seen.specs.get(name)
+        if service is not None and spec is service.spec and not service.gone and not service.memory.trouble:
+            continue  # nothing has changed: that is nearly every time
         carried = service.spec if service is not None and not service.gone else None
         step = reconcile(carried, spec)
         carry_out(host, service, spec, step)
