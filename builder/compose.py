@@ -161,7 +161,7 @@ def provenance(made: Made, own: Mapping[str, str]) -> dict[str, tuple[str, ...]]
 def service_toml(service: Service) -> str | None:
     """The text of service.toml; None when the plan says nothing that belongs there."""
     tables: dict[str, Any] = {name: True for name in ("new_privileges", "private_tmp") if getattr(service, name)}
-    tables |= {"limits": dict(service.limits)} if service.limits else {}
+    tables |= {key: dict(given) for key, given in (("limits", service.limits), ("logs", service.logs)) if given}
     tables |= {key: probe_table(probe) for key, probe in (("ready", service.ready), ("health", service.health)) if probe is not None}
     return dumps(tables) if tables else None
 

@@ -108,6 +108,7 @@ class Service:
     new_privileges: bool = False
     private_tmp: bool = False
     limits: dict[str, int | float | str] = field(default_factory=dict)  # as in service.toml
+    logs: dict[str, int | float | str] = field(default_factory=dict)  # likewise
     ready: Probe | None = None
     health: Probe | None = None
 

@@ -29,7 +29,7 @@ from builder.plan import (
 )
 from builder.reading import TableReader
 from hart import bundle
-from hart.containment import LIMITS, amount
+from hart.containment import LIMITS, LOGS, amount
 from hart.errors import FormatError, LimitError, PlanError
 from hart.ident import NAME, ORIGIN, VERSION
 from hart.limits import PLAN_MAX, PLAN_SOURCES_MAX, READY_FD
@@ -66,6 +66,7 @@ PLACES = {
     **dict.fromkeys(("prepare", "build", "check", "install"), "below [steps]"),
     **dict.fromkeys(("run", "user", "group", "stop_signal", "stop_timeout_s", "new_privileges", "private_tmp"), "below [service]"),
     **dict.fromkeys(LIMITS, "in a table of its own, [service.limits]"),
+    **dict.fromkeys(LOGS, "in a table of its own, [service.logs]"),
     **dict.fromkeys(("ready", "health"), "in a table of its own, [service.ready] or [service.health]"),
     **dict.fromkeys(("url", "file", "pypi", "npm", "debian", "sha256", "unpack", "strip", "filename", "into"), "below [[source]]"),
     "format": "below a [[source]] with pypi", "debian_file": "below a [[source]] with debian", "schema": "below [config]",
@@ -290,7 +291,8 @@ def read_service(reader: TableReader) -> Service:
         stop_timeout_s=reader.take_whole("stop_timeout_s", 0, 86_400),
         new_privileges=reader.take("new_privileges", bool, default=False),
         private_tmp=reader.take("private_tmp", bool, default=False),
-        limits=read_limits(reader),
+        limits=read_amounts(reader, "limits", LIMITS),
+        logs=read_amounts(reader, "logs", LOGS),
         ready=read_probe(reader, "ready", READY_NUMBERS),
         health=read_probe(reader, "health", HEALTH_NUMBERS),
     )
@@ -298,24 +300,24 @@ def read_service(reader: TableReader) -> Service:
     return service
 
 
-def read_limits(service: TableReader) -> dict[str, int | float | str]:
-    """[service.limits]: each amount as it is written, if it is one."""
-    limits: dict[str, int | float | str] = {}
-    reader = service.take_table("limits")
-    for name in LIMITS:
+def read_amounts(service: TableReader, key: str, names: Sequence[str]) -> dict[str, int | float | str]:
+    """[service.limits] or [service.logs]: each amount as it is written, if it is one."""
+    amounts: dict[str, int | float | str] = {}
+    reader = service.take_table(key)
+    for name in names:
         if not reader.has(name):
             reader.known.add(name)
             continue
         value = reader.take(name, object, None)
         try:
-            amount(name, value, thing="")
+            amount(name, value, thing="", among=names)
         except FormatError as error:
             reader.problem(name, error.cause)
         else:
             assert isinstance(value, (int, float, str))
-            limits[name] = value
+            amounts[name] = value
     reader.finish()
-    return limits
+    return amounts
 
 
 def read_probe(service: TableReader, key: str, numbers: dict[str, float]) -> Probe | None:

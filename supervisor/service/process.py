@@ -66,6 +66,8 @@ class Process:
             gid=account.gid,
             groups=list(account.groups),
             log=str(directory / "logs" / "run.log"),
+            log_keep=contained.log_keep,
+            log_rate=contained.log_rate,
             limits=dict(contained.limits),
             no_new_privs=not contained.new_privileges,
             tmp=tmp,

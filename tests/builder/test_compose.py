@@ -47,6 +47,7 @@ def test_service_toml_holds_the_probes() -> None:
     ready, health = {"tcp": "127.0.0.1:{{cfg.port}}", "deadline_s": 5.0}, {"exec": "true", "failures": 3}
     assert loads(text, thing="t") == {"ready": ready, "health": health}
     assert service_toml(Service()) is None
+    assert loads(service_toml(Service(logs={"rate": 0})) or "", thing="it") == {"logs": {"rate": 0}}
     contained = Service(private_tmp=True, limits={"memory": "64 MiB", "cpu": 0.5})
     assert loads(service_toml(contained) or "", thing="it") == {"private_tmp": True, "limits": {"memory": "64 MiB", "cpu": 0.5}}
 

@@ -49,6 +49,9 @@ private_tmp = true
 [service.limits]
 memory = "64 MiB"
 cpu = 0.5
+[service.logs]
+keep = "200 MiB"
+rate = 0
 [service.ready]
 http = "http://127.0.0.1:{{{{cfg.port}}}}/"
 deadline_s = 10
@@ -113,6 +116,7 @@ def test_a_full_plan_is_read() -> None:
     assert service is not None
     assert (service.user, service.group, service.stop_signal, service.stop_timeout_s) == ("www", "www", "INT", 5)
     assert (service.private_tmp, service.new_privileges, service.limits) == (True, False, {"memory": "64 MiB", "cpu": 0.5})
+    assert service.logs == {"keep": "200 MiB", "rate": 0}
     assert service.ready is not None
     assert service.ready.kind is ProbeKind.HTTP
     assert service.ready.numbers == {"deadline_s": 10.0}
@@ -172,6 +176,8 @@ def test_an_alternate_unpacks_as_the_main_source_unless_it_says_otherwise() -> N
         (SMALL + "[service]\nstop_timeout_s = true\n", "plan.toml:5", "not true or false"),
         (SMALL + "[service.limits]\nmemory = 512\n", "plan.toml:5", "memory 512 is not between"),
         (SMALL + '[service.limits]\npids = "many"\n', "plan.toml:5", "pids 'many' is not a whole number"),
+        (SMALL + "[service.logs]\nkeep = 512\n", "plan.toml:5", "keep 512 is not between"),
+        (SMALL + "[service.limits]\nkeep = 512\n", "plan.toml:5", "[service.logs]"),
         (SMALL + "[service.limits]\nmem = 512\n", "plan.toml:5", "memory"),
         (SMALL + "[service]\nmemory = 512\n", "plan.toml:5", "[service.limits]"),
         (SMALL + '[service.ready]\ntcp = "a"\nhttp = "b"\n', "plan.toml:4", "exactly one of http, tcp, exec, notify, fd, not"),

@@ -70,6 +70,8 @@ def test_an_operator_goes_before_the_package_and_that_before_the_defaults() -> N
     found = containment_of(said, {"memory": 128.0 * MIB}, new_privileges=None, thing="it")
     assert found == Containment(limits={**DEFAULTS, "memory": 128 * MIB, "pids": 50}, private_tmp=True)
     assert containment_of({}, {}, new_privileges=None, thing="it") == Containment()
+    logs = containment_of({"logs": {"keep": "2 MiB", "rate": 0}}, {}, new_privileges=None, thing="it")
+    assert logs == Containment(log_keep=2 * MIB, log_rate=0)
 
 
 def test_privileges_are_given_up_unless_somebody_says_otherwise() -> None:
@@ -79,7 +81,9 @@ def test_privileges_are_given_up_unless_somebody_says_otherwise() -> None:
     assert containment_of({}, {}, new_privileges=True, thing="it").new_privileges
 
 
-@pytest.mark.parametrize("said", [{"private_tmp": 1}, {"new_privileges": "yes"}, {"limits": 3}, {"limits": {"x": 1}}])
+@pytest.mark.parametrize(
+    "said", [{"private_tmp": 1}, {"new_privileges": "yes"}, {"limits": 3}, {"limits": {"x": 1}}, {"logs": {"memory": 2**30}}, {"logs": []}]
+)
 def test_a_service_toml_that_says_it_wrongly_is_refused(said: dict[str, object]) -> None:
     with pytest.raises(FormatError):
         containment_of(said, {}, new_privileges=None, thing="it")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hart.errors import FormatError
+from hart.limits import MIB
 from hart.root import Root
 from supervisor.service.spec import ServiceSpec
 from tests.supervisor.workshop import SERVICE_TOML, lay_package, supervised
@@ -14,7 +16,7 @@ from tests.supervisor.workshop import SERVICE_TOML, lay_package, supervised
 pytestmark = pytest.mark.slow
 
 WEB = "t/web/1.0/20260101000000"
-LIMITS = 'private_tmp = true\n[limits]\nmemory = "256 MiB"\nnofile = 300\n'
+LIMITS = 'private_tmp = true\n[limits]\nmemory = "256 MiB"\nnofile = 300\n[logs]\nkeep = "2 MiB"\n'
 GREEDY = '#!/bin/sh\nexec python3 -c "kept = bytearray(300 << 20)"\n'
 
 
@@ -35,6 +37,8 @@ def test_limits_come_from_the_package_and_the_operator_and_are_shown(root: Root)
         assert "Max open files            300                  300" in Path(f"/proc/{row['pid']}/limits").read_text()
         assert any("private /tmp" in line for line in row["less"]) == str(root.path).startswith(("/tmp/", "/var/tmp/"))
         assert f"TMPDIR={root.service('web')}/tmp" in Path(f"/proc/{row['pid']}/environ").read_text().split("\0")
+        held = json.loads((root.sup / "held" / "web.json").read_text())
+        assert held["log_keep"] == 2 * MIB
         with pytest.raises(FormatError, match="memory '5' is not between"):
             host.load("t/web", force=True, limits=["memory=5"])
         with pytest.raises(FormatError, match="'disk' is not a limit"):
