@@ -51,8 +51,8 @@ def amount(name: str, value: object, *, thing: str, among: Sequence[str] = LIMIT
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise FormatError(thing, f"{name} {value!r} is not {_described(name)}")
     if not LEAST[name] <= number <= MOST[name]:
-        unit = ' (bytes, or a text as "512 MiB")' if name in BYTES else ""
-        raise FormatError(thing, f"{name} {value!r} is not between {LEAST[name]:g} and {MOST[name]:g}{unit}")
+        unit = '; a number is of bytes, or write "512 MiB"' if name in BYTES else ""
+        raise FormatError(thing, f"{name} {value!r} is not between {shown(name, LEAST[name])} and {shown(name, MOST[name])}{unit}")
     if name not in (*BYTES, "cpu") and number != int(number):
         raise FormatError(thing, f"{name} {value!r} is not {_described(name)}")
     return float(number) if name == "cpu" else float(int(number))

@@ -175,7 +175,11 @@ class HolderClient:
         """Have the holder become that Python's holder, by exec; the version that it is about to be. ServiceError: it cannot, and goes on.
 
         This connection then ends."""
-        reply = await self._ask("replace", program=program)
+        try:
+            reply = await self._ask("replace", program=program)
+        except ServiceError as error:
+            hint = "nothing has changed; --python is the interpreter of a Stead that is installed and that can read these records"
+            raise ServiceError("holder", error.cause, next=hint) from None
         return str(reply.get("version", ""))
 
     async def events(self) -> AsyncIterator[HolderEvent]:

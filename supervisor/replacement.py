@@ -45,7 +45,7 @@ class Change:
         }
 
     def lines(self) -> list[str]:
-        lines = [f"holder {self.holder_pid}: {self.before} is {self.after} now, {self.services} services in hand"]
+        lines = [f"holder {self.holder_pid}: was {self.before}, is {self.after}; it holds {self.services} running services"]
         lines.append(f"supervisor: {self.supervisor_before or 'none'} before, {self.supervisor_after} now; took {self.seconds:.1f} s")
         return [*lines, *(f"{name} ended meanwhile: stead why {name}" for name in self.lost)]
 
