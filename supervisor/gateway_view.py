@@ -148,11 +148,12 @@ def secret_exports(each: Service) -> frozenset[str]:
 
 
 def secret_texts(each: Service) -> list[str]:
-    """The values that its schema calls secret, longest first."""
+    """The values that its schema calls secret, longest first; of several lines each one too, since a quote has one."""
     if each.kit is None or each.kit.schema is None or each.cfg is None:
         return []
     hidden = between(each.cfg, redact(each.cfg, each.kit.schema.secrets()))
-    return sorted({text for text in hidden if len(text) >= SECRET_MIN}, key=len, reverse=True)
+    texts = {part.strip() for text in hidden for part in (text, *text.splitlines())}
+    return sorted({text for text in texts if len(text) >= SECRET_MIN}, key=len, reverse=True)
 
 
 def between(real: Any, shown: Any) -> Iterator[str]:

@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -297,6 +298,7 @@ def run(argv: list[str]) -> int:
             return answer_check(state)
         lock = take_lock(state, memo.fds.get(LOCK))
         become_subreaper()
+        leave_no_core()
         return Holder(state, supervisor, lock, memo).run()
     except NewerRecordError as error:
         raise FormatError(state, str(error), next="start the newer version again") from error
@@ -319,6 +321,12 @@ def answer_check(state: str) -> int:
 def become_subreaper() -> None:
     """Orphans of our services come to us and not to init; not possible is no harm, they are only reaped elsewhere."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def leave_no_core() -> None:
+    """Our environment, and the supervisor's memory, hold tokens and secrets of services: no crash writes them to a disk. Who must may raise
+    the soft limit again; services have limits of their own."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _text(value: object) -> str:

@@ -405,7 +405,13 @@ class Service:
             cwd=kit.service_dir,
             log=log,
             timeout_s=timeout_s,
+            hide=self.without_secrets,
         )
+
+    def without_secrets(self, text: str) -> str:
+        """What is quoted of it."""
+        cleaned: str = clean(text, secret_texts(self))
+        return cleaned
 
     # --- the process
 

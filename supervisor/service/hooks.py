@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +57,18 @@ class Outcome:
 
 
 async def run(
-    argv: Sequence[str], *, name: str, account: Account, env: Mapping[str, str], cwd: Path, log: Path | None, timeout_s: float
+    argv: Sequence[str],
+    *,
+    name: str,
+    account: Account,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path | None,
+    timeout_s: float,
+    hide: Callable[[str], str] = str,
 ) -> Outcome:
-    """Run `argv`. Never raises for what a hook does; cancelled, it kills the group and waits for it."""
+    """Run `argv`. Never raises for what a hook does; cancelled, it kills the group and waits for it. `hide` takes secrets out of what is
+    quoted of its output; its log has what it says."""
     began = clock.now()
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     output = _Output(read_end, log, name)
@@ -90,7 +99,7 @@ async def run(
         because = f"killed after {timeout_s:g} s" if timed_out else how_it_ended(code)
         if code != 0 or output.tail or name not in OFTEN:
             output.note(f"{because}, {seconds:.2f} s" + (f", {output.dropped} bytes of output dropped" if output.dropped else ""))
-        if code != 0 and (last := output.last_line()):
+        if code != 0 and (last := output.last_line(hide)):
             because = f"{because}: {last}"
         return Outcome(code=code if code >= 0 and not timed_out else None, because=because, seconds=seconds, dropped=output.dropped)
     finally:
@@ -189,8 +198,9 @@ class _Output:
         if self.log is not None:
             os.close(self.log)
 
-    def last_line(self) -> str:
-        lines = [line.strip() for line in self.tail.decode(errors="replace").splitlines() if line.strip()]
+    def last_line(self, hide: Callable[[str], str]) -> str:
+        """Hidden before it is cut: half of a secret is not known as one."""
+        lines = [line.strip() for line in hide(self.tail.decode(errors="replace")).splitlines() if line.strip()]
         return lines[-1][-300:] if lines else ""
 
 

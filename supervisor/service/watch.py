@@ -118,7 +118,7 @@ class Watch:
                 case _:
                     assert_never(asked.kind)
         except SteadError as error:
-            return Check.UNKNOWN, str(error)
+            return Check.UNKNOWN, self._service.without_secrets(str(error))
 
     def _rendered(self, asked: Probe) -> str:
         service = self._service

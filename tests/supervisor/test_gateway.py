@@ -21,6 +21,7 @@ from hart.errors import FormatError, NotFoundError, UnavailableError, UsageError
 from supervisor import clock, doorway, gate, gateway
 from supervisor.gate import is_loopback_name
 from supervisor.gateway import Gateway
+from supervisor.gateway_view import clean, secret_texts
 from supervisor.gossip.messages import Health
 from supervisor.service.events import Check
 from supervisor.settings import HttpSettings
@@ -188,6 +189,15 @@ async def test_services_are_shown_as_svc_status_shows_them_without_secrets(tmp_p
                 assert response.status == 200
                 assert SECRET not in await response.text(), path
         assert (await get(made, "/v1/services/web.other"))[0] == 404
+
+
+@pytest.mark.asyncio
+async def test_of_a_secret_with_several_lines_each_is_one(tmp_path: Path) -> None:
+    """A key's last line alone is what a hook's last line quotes."""
+    async with house(tmp_path) as found:
+        web = found.load(WEB, secret=r"-----BEGIN-----\nMIIBOg IBAAJB\n=\n-----END-----")
+        assert set(secret_texts(web)[1:]) == {"-----BEGIN-----", "MIIBOg IBAAJB", "-----END-----"}
+        assert clean("no login: MIIBOg IBAAJB", secret_texts(web)) == "no login: ***"
 
 
 @pytest.mark.asyncio

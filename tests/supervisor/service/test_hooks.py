@@ -30,7 +30,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def run(script: str, tmp_path: Path, timeout_s: float = 20.0) -> hooks.Outcome:
+async def run(script: str, tmp_path: Path, timeout_s: float = 20.0, hide: Callable[[str], str] = str) -> hooks.Outcome:
     return await hooks.run(
         ["/bin/sh", "-c", script],
         name="init",
@@ -39,6 +39,7 @@ async def run(script: str, tmp_path: Path, timeout_s: float = 20.0) -> hooks.Out
         cwd=tmp_path,
         log=tmp_path / "init.log",
         timeout_s=timeout_s,
+        hide=hide,
     )
 
 
@@ -90,6 +91,15 @@ async def test_called_off_it_is_killed_and_gone(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+async def test_what_is_quoted_of_a_hook_is_without_secrets_also_where_it_is_cut(tmp_path: Path) -> None:
+    """Its own log has what it says."""
+    secret = "s3cret" * 20
+    line = f"{secret} {'x' * 200} {secret}"
+    outcome = await run(f"echo {line}; exit 3", tmp_path, hide=lambda text: text.replace(secret, "***"))
+    assert outcome.because == f"exited with code 3: *** {'x' * 200} ***"
+    assert line in (tmp_path / "init.log").read_text()
 
 
 async def test_a_large_log_is_rotated(tmp_path: Path) -> None:
