@@ -445,7 +445,9 @@ class Service:
         """The holder says that a process has ended."""
         if self.job is not None:
             self.job.exited(event)
-        if await self.process.ended(event, wait=self.life.plan.post_stop):
+        life = self.life
+        crashed = life.wanted and life.state in (State.STARTING, State.READY) and not life.plan.post_stop  # all that follows is a start
+        if await self.process.ended(event, wait=not crashed):
             self.tell(Event.EXITED, f"the process {hooks.how_it_ended(event.code, event.signal, event.cause)}")
 
     def on_ready(self, start_id: str) -> None:

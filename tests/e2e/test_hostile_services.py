@@ -348,7 +348,7 @@ def test_who_fills_the_disk(small: Root) -> None:
         assert host.row("calm")["pid"] == pid
         assert answers(host)
         os.kill(pid, signal.SIGKILL)
-        host.until("it says what is in the way", lambda: "no space left" in host.row("calm")["because"])
+        host.until("it says what is in the way", lambda: "no space left" in host.row("calm")["because"].lower())
         host.ask("unload", name=villain.name)
         assert villain.left() == []
         (villain.data / "hog").unlink()
