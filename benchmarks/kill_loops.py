@@ -46,6 +46,7 @@ from supervisor.settings import Settings
 STEAD = str(Path(sys.executable).with_name("stead"))
 DEADLINE_S = 60.0
 RELEASE = "1.0/20260101000000"
+STARVE_EVERY = 10  # kills: it takes seconds until the kernel gives up
 LIVED = ("--service-restart-cooldown-period=1", "--service-min-backoff-period=0.05", "--service-max-backoff-period=0.2")
 LIVED_S = 1.2  # up for longer than that is started again at once, with these settings
 
@@ -291,11 +292,11 @@ def kill_supervisors(count: int, *, minutes: float = 1e6, services: int = 20, se
             (each.name, lambda pid, each=each: os.kill(pid, each))
             for each in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)  # type: ignore[misc]
         ]
-        if starve is not None:
-            ways.append(("out of memory", starve))
         for number in Clock(count, minutes):
             pid = one.ask("sup status")["pid"]
             name, kill = ways[number % len(ways)]
+            if starve is not None and number % STARVE_EVERY == 1:
+                name, kill = "out of memory", starve
             kill(pid)
             began = time.monotonic()
             until(lambda pid=pid: one.ask("sup status")["pid"] != pid, "the next supervisor answers")  # type: ignore[misc]

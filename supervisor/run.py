@@ -100,8 +100,8 @@ async def supervise(settings: Settings) -> None:
         await services.take_over(host, await holder.list())
         tasks.create_task(hear(host), name="holder")
         services.reconcile_all(host)
+        await holder.attached()  # before anybody is answered: whoever was answered and kills us meets one that did its work
         await control.start()
-        await holder.attached()
         await services.heard(host, HEARD_S)  # else the ring is told that nothing serves
         await host.ring.start(stir=host.announce, end=lambda because: end_process(host, because), facts=facts.OwnFacts(host))
         host.journal.write("supervisor", "supervisor", f"up; services: {len(host.services)}; process {os.getpid()}")
