@@ -1,6 +1,7 @@
 """The registry: one record on disk for each held process, written before the process may begin.
 
-Rules: a record is replaced whole (temporary, fsync, rename, fsync of the directory), so a reader sees the old or the new one. A record
+Rules: a record is replaced whole (temporary, rename), so a reader sees the old or the new one. That of a start is on disk (fsync of file
+and directory) before the process begins; ends and removals outlive us without that, and mean nothing after another boot. A record
 that cannot be read is moved aside and said; one of a newer format is refused, since dropping it could start a second copy. Fields that
 this holder does not know survive a rewrite. Not here: whether a record's process still lives (`process.py`).
 
