@@ -113,10 +113,11 @@ def open_kit(host: Surroundings, spec: ServiceSpec, package: InstalledPackage) -
 
 
 def mark_of(package: InstalledPackage, spec: ServiceSpec) -> object:
-    """What is another one when `open_kit` would give another kit; None: nobody can tell, as in development, or where a user is made."""
+    """What is another one when `open_kit` would give another kit; None: nobody can tell, as in development."""
     if spec.config_from:
         return None
     paths = [package.path, *(package.path / name for name in ("hooks", "config", "default.toml", "run"))]
+    paths += [Path("/etc/passwd"), Path("/etc/group")]  # its user may be another number now
     paths += [file for folder in paths[1:3] if folder.is_dir() for file in sorted(folder.rglob("*"))]
     marks = []
     for path in paths[: TEMPLATES_MAX * 2]:
